@@ -1,0 +1,24 @@
+"""The one error a user may meet: what was expected, what was found, what to do."""
+
+from __future__ import annotations
+
+
+class ShaSpecError(Exception):
+    """Something a user can act on; everything else is a bug and stays one.
+
+    Parameters
+    ----------
+    expected, found, action
+        Three short clauses without a final full stop. ``expected`` and ``found`` complete
+        "Expected ..., found ..."; ``action`` is a sentence that says what to do next.
+    """
+
+    def __init__(self, expected: str, found: str, action: str) -> None:
+        self.expected = expected
+        self.found = found
+        self.action = action
+        super().__init__(f"Expected {expected}, found {found}. {action}.")
+
+    def __reduce__(self) -> tuple[type[ShaSpecError], tuple[str, str, str]]:
+        """Survive the trip between processes (workers of a loader, of dask)."""
+        return type(self), (self.expected, self.found, self.action)

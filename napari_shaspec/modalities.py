@@ -1,0 +1,211 @@
+"""The four MRI modalities of a glioma case, the subsets of them that may be available, and the names files give them.
+
+The order is FLAIR, T1, T1c, T2 everywhere: in channels, in tables and in names such as ``flair+t1c``.
+A file is recognised by its own name only, never by its folder's; a name that could mean two things means nothing,
+because a wrong guess costs more than a question (docs/geometry.md lists the names).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from itertools import combinations, pairwise
+from pathlib import Path, PurePath
+from typing import TypeVar
+
+from napari_shaspec.errors import ShaSpecError
+
+Name = TypeVar("Name", bound=str)
+
+_T1 = {"t1", "t1w", "t1n", "t1c", "ct1", "mprage", "spgr", "fspgr", "bravo"}
+_GIVEN = {"t1c", "ct1", "post", "ce", "contrast", "enhanced", "gd", "gad", "gado", "gadolinium", "km", "mkm"}
+_GIVEN |= {"dotarem", "gadavist", "gadovist", "magnevist", "multihance", "prohance"}
+_DENIED = {"t1n", "pre", "native", "nativ", "plain", "unenhanced"}
+_NEGATIONS = {"no", "non", "o", "ohne", "pre", "without", "wo"}
+_EVENTS = {"op", "operation", "operative", "surgery", "surgical", "resection", "biopsy", "chemo", "radiotherapy", "rt"}
+_EVENTS |= {"therapy", "treatment", "tx", "processed", "processing"}
+_TECHNIQUES = {"ax", "axial", "cor", "coronal", "sag", "sagittal", "tra", "2d", "3d", "iso", "w", "wi", "weighted"}
+_TECHNIQUES |= {"t2", "t2w", "flair", "dark", "fluid", "tirm", "tse", "fse", "frfse", "se", "ir", "fs", "vibe", "tfe"}
+_TECHNIQUES |= {"space", "spc", "cube", "vista", "blade", "propeller", "flash", "ffe", "gre", "fl2d", "fl3d"}
+_OTHER_SEQUENCES = {"adc", "dwi", "dti", "diff", "diffusion", "trace", "epi", "bold", "asl", "perf", "perfusion"}
+_OTHER_SEQUENCES |= {"dsc", "dce", "cbf", "cbv", "rcbv", "mra", "tof", "swi", "swan", "qsm", "phase", "star", "starw"}
+_OTHER_SEQUENCES |= {"map", "mapping", "rho", "pd", "pdw", "stir", "ciss", "fiesta", "hemo", "haemo", "heme", "medic"}
+_OTHER_SEQUENCES |= {"scout", "localizer", "localiser", "warp", "subtraction", "subtracted", "prob", "pred", "mask"}
+_SEGMENTATION = {"seg", "segm", "dseg", "segmentation", "label", "labels", "labelmap", "truth", "groundtruth", "gt"}
+_SEGMENTATION |= {"glistrboost", "annotation", "annotations"}
+_OTHER_SEGMENTATIONS = {"et", "tc", "wt", "prob", "probability", "pred", "predicted", "prediction", "uncertainty"}
+_OTHER_SEGMENTATIONS |= {"mask", "aseg", "aparc", "aparcaseg", "tissue", "gm", "wm", "csf", "parenchyma", "skull"}
+_BIDS = re.compile(r"sub-[a-z0-9]+(_|$)", re.IGNORECASE)
+_WHOLE_TOKENS = {"t1n", "t2f"}  # BraTS 2023; as parts they would misread T2FSE as t2f + se
+_VOCABULARY = sorted(
+    (_T1 | _GIVEN | _DENIED | _NEGATIONS | _EVENTS | _TECHNIQUES | _OTHER_SEQUENCES | _SEGMENTATION)
+    - _WHOLE_TOKENS
+    - {"o"},
+    key=lambda word: (-len(word), word),
+)
+
+
+class Modality(StrEnum):
+    """An MRI sequence; the value is its name in files, tables and model configurations."""
+
+    FLAIR = "flair"
+    T1 = "t1"
+    T1C = "t1c"
+    T2 = "t2"
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """The name as radiologists write it."""
+        return {"flair": "FLAIR", "t1": "T1", "t1c": "T1c", "t2": "T2"}[self.value]
+
+
+def nonempty_subsets(modalities: Sequence[Name]) -> tuple[frozenset[Name], ...]:
+    """All ``2**N - 1`` subsets, singles first, in the row order of the published tables."""
+    return tuple(
+        frozenset(chosen) for size in range(1, len(modalities) + 1) for chosen in combinations(modalities, size)
+    )
+
+
+def subset_name(available: Iterable[Modality]) -> str:
+    """Write a subset as ``flair+t1+t1c+t2``, always in that order."""
+    chosen = frozenset(available)
+    return "+".join(modality.value for modality in Modality if modality in chosen)
+
+
+def parse_subset(text: str) -> frozenset[Modality]:
+    """Read ``flair,t1c`` or ``flair+t1c`` (any case, ``t1ce`` and ``t1gd`` mean T1c).
+
+    Raises
+    ------
+    ShaSpecError
+        For an unknown name or an empty list.
+    """
+    other_names = {"t1ce": "t1c", "t1gd": "t1c"}
+    names = [name.strip().lower() for name in text.replace("+", ",").split(",") if name.strip()]
+    known = {modality.value for modality in Modality}
+    for name in names:
+        if other_names.get(name, name) not in known:
+            raise ShaSpecError(
+                "modality names out of flair, t1, t1c, t2", f"{name!r} in {text!r}", "Correct the name and try again"
+            )
+    if not names:
+        raise ShaSpecError("at least one available modality", "none", "Name one or more of flair, t1, t1c, t2")
+    return frozenset(Modality(other_names.get(name, name)) for name in names)
+
+
+def recognise(filename: str | Path) -> Modality | None:
+    """Tell the modality from a file's name: BraTS 2018-2024, BIDS, UCSF, UPENN, TCGA and clinical names.
+
+    Returns
+    -------
+    None
+        If the name says nothing, says two things (T1 and T2), or names a map, a mask or a sequence that the models do
+        not know (ADC, SWI, T2*).
+    """
+    words = _words(filename)
+    known = set(words)
+    if known & (_SEGMENTATION | _OTHER_SEQUENCES) or any(word.endswith("mask") for word in words):
+        return None
+    neighbours = set(pairwise(words))
+    t1 = bool(known & _T1)
+    t2 = bool(known & {"t2", "t2w"})
+    flair = bool(known & {"flair", "t2f"}) or bool(neighbours & {("dark", "fluid"), ("da", "fl")})
+    # "T1 FLAIR" is a T1-weighted inversion recovery; "T2 FLAIR" is the FLAIR of this program.
+    flair &= not neighbours & {("t1", "flair"), ("t1w", "flair")}
+    if flair:
+        return None if t1 else Modality.FLAIR
+    if "tirm" in known or (t1 and t2):  # TIRM without "dark fluid" may be a STIR
+        return None
+    if t2:  # gradient echoes are never T2-weighted, only T2*
+        return None if known & {"ffe", "fl2d", "fl3d", "flash", "gre"} else Modality.T2
+    given, denied = _contrast(words)
+    if (given and denied) or not (t1 or ("post", "contrast") in neighbours):
+        return None
+    return Modality.T1C if given else Modality.T1
+
+
+def is_label_map(filename: str | Path) -> bool:
+    """Whether the name is that of a tumour label map (``_seg``, ``-seg``, ``_dseg``, ``_tumor_segmentation``, ...).
+
+    Tissue and brain segmentations, binary masks, single regions, probabilities and predictions are none.
+    """
+    known = set(_words(filename))
+    of_tumour = bool(known & {"tumor", "tumour", "glioma", "lesion"})
+    return bool(known & _SEGMENTATION) and not known & _OTHER_SEGMENTATIONS and ("brain" not in known or of_tumour)
+
+
+def patient_part(filename: str | Path) -> str:
+    """The part of a file's name that names patient and visit: BIDS ``sub`` and ``ses``, else all before the sequence.
+
+    Empty if the name starts with the sequence, as clinical names do.
+    """
+    stem = file_stem(filename)
+    if _BIDS.match(stem):
+        return "_".join(part for part in stem.split("_") if part.lower().startswith(("sub-", "ses-")))
+    for match in re.finditer(r"[A-Za-z0-9]+", stem):
+        parts = _split(match[0].lower())
+        if parts and not _NEGATIONS.issuperset(parts):
+            return stem[: match.start()].rstrip("_-. +")
+    return stem
+
+
+def file_stem(filename: str | Path) -> str:
+    """The name without folder and without ``.nii`` or ``.nii.gz``."""
+    return re.sub(r"\.nii(\.gz)?$", "", PurePath(filename).name, flags=re.IGNORECASE)
+
+
+def _words(filename: str | Path) -> tuple[str, ...]:
+    """Lower-case words of a name; words written together (``AXT1POST``) are taken apart where all parts are known."""
+    text = file_stem(filename)
+    text = (_bids_text(text) if _BIDS.match(text) else text).lower().replace("t2*", "t2star")
+    text = re.sub(r"(?<![a-z0-9])w[ _-]o(?![a-z0-9])", " without ", text)
+    text = re.sub(r"\s-c(?![a-z0-9])", " without contrast ", text)
+    text = re.sub(r"\+ ?(c|gd|km|contrast)(?![a-z])|(?<![a-z])c\+", " contrast ", text)
+    text = re.sub(r"(?<=t1|1w)[ _-]c(?![a-z0-9])", " contrast ", text)
+    words: list[str] = []
+    for token in re.findall(r"[a-z0-9]+", text):
+        words.extend(_split(token) or (token,))
+    return tuple(words)
+
+
+def _bids_text(stem: str) -> str:
+    """What of a BIDS name speaks of the image: ses-post is a visit, and space-T1w says where another image lies."""
+    kept: list[str] = []
+    for part in stem.split("_"):
+        entity, dash, value = part.partition("-")
+        if entity.lower() == "ce" and dash:
+            kept.append("no contrast" if value.lower() in {"none", "no", "pre", "without"} else "contrast")
+        elif not dash or entity.lower() in {"acq", "desc", "part"}:
+            kept.append(part)
+    return "_".join(kept)
+
+
+def _split(token: str) -> tuple[str, ...] | None:
+    """Take a token apart into known words, the longest first; None where a rest stays unknown (``t10``)."""
+    if not token or token in _WHOLE_TOKENS:
+        return (token,) if token else ()
+    for word in _VOCABULARY:
+        if token.startswith(word):
+            rest = _split(token[len(word) :])
+            if rest is not None:
+                return (word, *rest)
+    return None
+
+
+def _contrast(words: Sequence[str]) -> tuple[bool, bool]:
+    """Whether the name says that contrast agent was given, and whether it says that none was."""
+    given = denied = done = False
+    for word, following in pairwise((*words, "")):
+        if done:
+            done = False
+        elif word in {"pre", "post"} and following in _EVENTS:
+            done = True  # before or after an operation, not an injection
+        elif word in _NEGATIONS and following in _GIVEN - {"post"}:
+            denied = done = True
+        elif word in {"w", "with"} and following in {"and", "wo", "without"}:
+            given = True
+        else:
+            given |= word in _GIVEN
+            denied |= word in _DENIED
+    return given, denied

@@ -1,0 +1,1 @@
+"""The ShaSpec network in torch: two verbs, `encode` one modality and `decode` any subset."""

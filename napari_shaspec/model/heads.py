@@ -1,0 +1,36 @@
+"""The task's output: for segmentation, the decoder half of the U-Net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from napari_shaspec.model.blocks import ConvBlock, Upsample, convolution
+from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.fusion import ModalityProjection
+
+
+class UNetDecoder(nn.Module):
+    """y = f_dec([f(1), ..., f(N)]): all fused maps, concatenated, climb back to full resolution."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dims, widths, count = config.spatial_dims, config.widths, len(config.modalities)
+        self.bottom = ConvBlock(dims, count * widths[-1], widths[-1])
+        rising = range(len(widths) - 2, -1, -1)
+        self.upsample = nn.ModuleList(Upsample(dims, widths[level + 1], widths[level]) for level in rising)
+        self.project = nn.ModuleList(ModalityProjection(dims, count, widths[level], widths[level]) for level in rising)
+        self.blocks = nn.ModuleList(ConvBlock(dims, widths[level], widths[level]) for level in rising)
+        self.output = convolution(dims, widths[0], len(config.outputs), kernel=1)
+
+    def forward(self, fused: Sequence[Tensor], skips: Mapping[int, Sequence[Tensor]]) -> Tensor:
+        """All N fused maps, and the available modalities' skips -> logits (B, outputs, *size)."""
+        rising: Tensor = self.bottom(torch.cat(tuple(fused), 1))
+        for upsample, project, block, level in zip(
+            self.upsample, self.project, self.blocks, range(len(self.blocks) - 1, -1, -1), strict=True
+        ):
+            rising = block(upsample(rising) + project({index: maps[level] for index, maps in skips.items()}))
+        logits: Tensor = self.output(rising)
+        return logits

@@ -1,0 +1,116 @@
+"""Tumour regions, the label conventions of BraTS, and the way between them.
+
+Regions nest: WT contains TC contains ET. Inside the program a label map always uses `Label`
+(1 NCR/NET, 2 ED, 4 ET, the convention of BraTS until 2021); files are translated at the border.
+Arrays of regions are (3, X, Y, Z) in the order of `Region`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.errors import ShaSpecError
+
+
+class Region(StrEnum):
+    """A nested tumour region; the order is that of the model's output channels."""
+
+    ET = "ET"
+    TC = "TC"
+    WT = "WT"
+
+
+class Label(IntEnum):
+    """A voxel's class inside the program."""
+
+    BACKGROUND = 0
+    NCR_NET = 1
+    ED = 2
+    ET = 4
+
+
+class Convention(StrEnum):
+    """The number that stands for enhancing tumour in a file: 4 until BraTS 2021, 3 from 2023 on."""
+
+    BRATS_2018 = "1-2-4"
+    BRATS_2023 = "1-2-3"
+
+    @property
+    def enhancing(self) -> int:
+        """The file's number for enhancing tumour."""
+        return 4 if self is Convention.BRATS_2018 else 3
+
+
+DEFAULT_THRESHOLDS: Mapping[Region, float] = {Region.ET: 0.5, Region.TC: 0.5, Region.WT: 0.5}
+
+
+def nested_masks(
+    probabilities: NDArray[np.floating], thresholds: Mapping[Region, float] = DEFAULT_THRESHOLDS
+) -> NDArray[np.bool_]:
+    """Masks of ET, TC, WT, made to nest: TC becomes TC or ET, WT becomes WT or TC (model.md, section 2).
+
+    Parameters
+    ----------
+    probabilities
+        (3, X, Y, Z) in the order of `Region`; a voxel belongs to a region at or above its threshold.
+    """
+    masks = np.stack([probabilities[index] >= thresholds[region] for index, region in enumerate(Region)])
+    masks[1] |= masks[0]
+    masks[2] |= masks[1]
+    return masks
+
+
+def masks_to_labels(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Nested masks (3, X, Y, Z) to a label map (X, Y, Z) of `Label`."""
+    enhancing, core, whole = masks
+    labels = np.zeros(whole.shape, np.uint8)
+    labels[whole] = Label.ED
+    labels[core] = Label.NCR_NET
+    labels[enhancing] = Label.ET
+    return labels
+
+
+def labels_to_masks(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """A label map (X, Y, Z) of `Label` to nested masks (3, X, Y, Z) in the order of `Region`."""
+    enhancing = labels == Label.ET
+    core = enhancing | (labels == Label.NCR_NET)
+    return np.stack([enhancing, core, core | (labels == Label.ED)])
+
+
+def from_convention(labels: NDArray[np.integer], convention: Convention) -> NDArray[np.uint8]:
+    """Translate a file's numbers to `Label`.
+
+    With 1-2-3, a 4 is the resection cavity of BraTS 2024, which belongs to none of the three regions: it becomes 0.
+
+    Raises
+    ------
+    ShaSpecError
+        If the file holds a number that the convention does not know.
+    """
+    known = {0, 1, 2, 4} if convention is Convention.BRATS_2018 else {0, 1, 2, 3, 4}
+    unknown = sorted(set(np.unique(labels).tolist()) - known)
+    if unknown:
+        raise ShaSpecError(
+            f"labels out of {sorted(known)} (convention {convention})",
+            f"the values {unknown[:5]}",
+            "Check that the file is a BraTS label map, not an image",
+        )
+    lookup = np.zeros(5, np.uint8)
+    lookup[1], lookup[2], lookup[convention.enhancing] = Label.NCR_NET, Label.ED, Label.ET
+    return lookup[labels.astype(np.intp)]
+
+
+def to_convention(labels: NDArray[np.integer], convention: Convention) -> NDArray[np.uint8]:
+    """Translate `Label` to a file's numbers."""
+    return np.where(labels == Label.ET, convention.enhancing, labels).astype(np.uint8)
+
+
+def volumes_ml(masks: NDArray[np.bool_], voxel_volume_mm3: float) -> dict[Region, float]:
+    """Volume of each region in millilitres."""
+    return {
+        region: float(np.count_nonzero(masks[index])) * voxel_volume_mm3 / 1000.0 for index, region in enumerate(Region)
+    }

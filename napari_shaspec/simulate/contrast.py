@@ -1,0 +1,130 @@
+"""From tissue to signal: what each class looks like in each modality, and what else shines in a head.
+
+Each effect has its physical reason in the first line of its docstring and its range in the code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from napari_shaspec.modalities import Modality
+from napari_shaspec.simulate.fields import blur, column, dilate
+from napari_shaspec.simulate.scene import CHANNELS, Scene
+from napari_shaspec.simulate.settings import CLASSES, TISSUES
+from napari_shaspec.simulate.tumour import CORE, OEDEMA
+
+FLAIR, T1, T1C, T2 = (CHANNELS.index(modality) for modality in Modality)
+
+
+def class_means(scene: Scene) -> Tensor:
+    """(B, 4, 8) mean of each class in each modality: the table, jittered; sometimes far from it."""
+    dice, settings = scene.dice, scene.settings
+    table = torch.tensor([settings.means[modality] for modality in CHANNELS], device=dice.device)
+    jitter = torch.tensor(
+        [settings.tissue_jitter] * TISSUES + [settings.tumour_jitter] * (len(CLASSES) - TISSUES), device=dice.device
+    )
+    means = table + dice.normal(len(CHANNELS), len(CLASSES)) * jitter
+    wild = dice.chance(settings.wild_contrast_chance, len(CHANNELS), 1)
+    means[..., :TISSUES] += wild * 0.2 * dice.normal(len(CHANNELS), TISSUES)
+    # T1c is mostly the T1 sequence again: then its normal tissue looks the same.
+    same = dice.chance(0.6, 1)
+    means[:, T1C, :TISSUES] = torch.where(
+        same, means[:, T1, :TISSUES] + 0.03 * dice.normal(TISSUES), means[:, T1C, :TISSUES]
+    )
+    # An oedema that cannot be told from white matter on FLAIR would only teach to guess.
+    means[:, FLAIR, 5] = torch.maximum(means[:, FLAIR, 5], means[:, FLAIR, 2:5].amax(1) + 0.10)
+    means[:, T1C, 7] = torch.maximum(means[:, T1C, 7], means[:, T1C, 4] + 0.12)
+    return means.clamp(min=0.03)
+
+
+def tissue_signal(scene: Scene) -> Tensor:
+    """Every class shows its mean; oedema fades out over up to 3 mm, because infiltration has no edge."""
+    dice = scene.dice
+    tumour = torch.cat([(scene.ranks == rank).float() for rank in (1.0, 2.0, 3.0)], 1)
+    soft_mm = torch.cat([dice.uniform((0.2, 3.0), 1), dice.uniform((0.2, 1.0), 1).expand(-1, 2)], 1)
+    soft = blur(tumour, soft_mm / scene.voxel_mm)
+    # The fade stays out of fluid and of the background, where there is nothing to infiltrate.
+    soft[:, :1] *= ((scene.tissues[:, :2].sum(1, keepdim=True) < 0.5) | (scene.ranks > 0)) * scene.brain
+    soft = soft / soft.sum(1, keepdim=True).clamp(min=1.0)
+    normal = scene.tissues * (1 - soft.sum(1, keepdim=True))
+    return torch.einsum("bmc,bcxyz->bmxyz", class_means(scene), torch.cat([normal, soft], 1))
+
+
+def uneven_tissue(scene: Scene) -> Tensor:
+    """Iron, myelin and age differ between lobes, basal ganglia and cerebellum: each tissue varies over 4 cm."""
+    strength = column(scene.dice.uniform((0.0, 0.08), len(CHANNELS)))
+    return scene.images * (1 + strength * scene.field(40.0, len(CHANNELS)))
+
+
+def uneven_tumour(scene: Scene) -> Tensor:
+    """Cells, water and blood are mixed unevenly within a tumour."""
+    strength = column(scene.dice.uniform((0.0, 0.22), len(CHANNELS)))
+    return scene.images * (1 + strength * scene.field(9.0, len(CHANNELS)) * (scene.ranks > 0))
+
+
+def haemorrhage_and_cysts(scene: Scene) -> Tensor:
+    """Blood of any age and protein-rich cysts look like anything: part of the core takes a random value."""
+    dice = scene.dice
+    present = column(dice.chance(scene.settings.haemorrhage_chance))
+    where = present & (scene.ranks == CORE) & (scene.field(14.0) > column(dice.uniform((-0.8, 0.8))))
+    return torch.where(where, column(dice.uniform((0.1, 1.1), len(CHANNELS))), scene.images)
+
+
+def bright_white_matter(scene: Scene) -> Tensor:
+    """Small-vessel disease: white matter is bright on FLAIR and T2 in spots of 2 to 6 mm and caps at the ventricles."""
+    dice = scene.dice
+    size_mm = float(dice.uniform((3.0, 7.0))[0])
+    spots = scene.field(size_mm) > column(dice.uniform((2.1, 3.2)))
+    near_ventricles = dilate(scene.tissues[:, :1], max(1, round(4 / scene.voxel_mm)))
+    caps = (near_ventricles > 0.5) & (scene.field(12.0) > column(dice.uniform((0.0, 2.5))))
+    present = column(dice.chance(0.5)) & (scene.tissues[:, 4:] > 0.5) & (scene.ranks == 0)
+    gain = column(dice.uniform((0.1, 0.5), len(CHANNELS)))
+    gain = gain * torch.tensor([1.0, -0.4, -0.4, 0.6], device=dice.device).reshape(1, -1, 1, 1, 1)
+    return scene.images + gain * blur(((spots | caps) & present).float(), dice.uniform((0.3, 0.8), 1))
+
+
+def vessels(scene: Scene) -> Tensor:
+    """Vessels in fluid and on the surface enhance on T1c, and are dark or bright elsewhere by flow."""
+    dice = scene.dice
+    ridge = torch.exp(-((scene.field(11.0) / 0.12) ** 2)) * (scene.field(16.0) > 0)
+    near_fluid = dilate(scene.tissues[:, 1:2], 1) * scene.brain
+    gain = torch.stack(
+        [dice.uniform(bounds) for bounds in ((-0.3, 0.2), (-0.1, 0.4), (0.0, 1.1), (-0.5, 0.1))], dim=1
+    )
+    return scene.images + column(gain) * ridge * near_fluid * (scene.ranks == 0)
+
+
+def choroid_plexus(scene: Scene) -> Tensor:
+    """The plexus within the ventricles enhances on T1c and is greyer than fluid elsewhere."""
+    dice = scene.dice
+    where = (scene.tissues[:, :1] > 0.5) & (scene.field(7.0) > column(dice.uniform((0.9, 2.5)))) & (scene.ranks == 0)
+    value = torch.stack([dice.uniform(bounds) for bounds in ((0.3, 0.8), (0.4, 0.7), (0.6, 1.3), (0.5, 0.9))], dim=1)
+    return torch.where(where, column(value), scene.images)
+
+
+def resection_cavity(scene: Scene) -> Tensor:
+    """After surgery a hole full of fluid lies where tumour or tissue was; it belongs to no region."""
+    dice = scene.dice
+    present = column(dice.chance(scene.settings.cavity_chance))
+    hole = present & (scene.field(30.0) + 0.8 * (scene.ranks >= OEDEMA) > 2.2) & (scene.brain > 0)
+    scene.ranks = torch.where(hole, 0.0, scene.ranks)
+    fluid = torch.tensor([scene.settings.means[modality][0] for modality in CHANNELS], device=dice.device)
+    fluid = fluid * (1 + 0.15 * dice.normal(len(CHANNELS)))
+    return torch.where(hole, column(fluid), scene.images)
+
+
+def skull_stripping_rim(scene: Scene) -> Tensor:
+    """Dura, marrow and fat left by skull stripping make patches of bright or dark rim, 1 to 3 voxels thick."""
+    dice = scene.dice
+    thickness = 1 + dice.integer(2)
+    rim = dilate(1 - scene.brain, thickness) * scene.brain
+    patches = (scene.field(25.0) > column(dice.uniform((-0.5, 1.5)))) & column(dice.chance(0.7))
+    factor = column(dice.uniform((0.3, 2.0), len(CHANNELS)))
+    return torch.where((rim > 0) & patches, scene.images * factor, scene.images)
+
+
+def texture(scene: Scene) -> Tensor:
+    """Fine structure that the tissue maps do not hold."""
+    strength = column(scene.dice.uniform(scene.settings.texture, len(CHANNELS)))
+    return scene.images * (1 + strength * scene.field(3.0, len(CHANNELS)))

@@ -1,0 +1,107 @@
+"""The ranges that random cases are drawn from, and the two named settings: one to train on, one held out from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from napari_shaspec.modalities import Modality
+
+Range = tuple[float, float]
+
+CLASSES = ("ventricle", "sulcus", "cortex", "deep_grey", "white", "oedema", "core", "enhancing")
+"""What a voxel can be made of. The first five are normal tissue, the last three tumour (ED, NCR/NET, ET)."""
+
+TISSUES = 5
+"""How many of `CLASSES` are normal tissue."""
+
+# Mean intensity of each class, cerebrospinal fluid to enhancing tumour, in the order of CLASSES. White matter of a T1
+# is about 0.8 by definition of the scale; the rest follows from relative signal in clinical 1.5 and 3 T protocols
+# (design study: simulator.md; deep grey matter lies between cortex and white matter).
+TRAINING_MEANS = {
+    Modality.FLAIR: (0.12, 0.18, 0.55, 0.52, 0.46, 0.92, 0.70, 0.82),
+    Modality.T1: (0.20, 0.24, 0.55, 0.63, 0.80, 0.50, 0.36, 0.52),
+    Modality.T1C: (0.20, 0.26, 0.57, 0.64, 0.80, 0.52, 0.40, 1.20),
+    Modality.T2: (1.00, 0.92, 0.58, 0.48, 0.40, 0.80, 0.88, 0.70),
+}
+HELD_OUT_MEANS = {
+    Modality.FLAIR: (0.08, 0.14, 0.50, 0.50, 0.44, 0.84, 0.60, 0.74),
+    Modality.T1: (0.14, 0.20, 0.48, 0.58, 0.72, 0.42, 0.30, 0.46),
+    Modality.T1C: (0.16, 0.24, 0.52, 0.60, 0.74, 0.46, 0.34, 1.05),
+    Modality.T2: (1.10, 0.98, 0.62, 0.50, 0.44, 0.88, 0.98, 0.78),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """Ranges are (low, high) of a uniform draw, chances are probabilities, lengths are in mm.
+
+    Parameters
+    ----------
+    means
+        Mean intensity of each of `CLASSES` in each modality.
+    tissue_jitter, tumour_jitter
+        Standard deviation of those means between cases.
+    wild_contrast_chance
+        How often normal tissue gets means far from the table, as with unusual protocols.
+    tumour_counts
+        Chance of 0, 1, 2, ... tumours.
+    radius_mm, core_fraction, rim_fraction
+        Size of a tumour; its core relative to it; the enhancing rim relative to the core.
+    boundary_noise
+        How far a tumour's surface departs from an ellipsoid, relative to its radius.
+    octaves
+        Relative weight of the noise at a half, a quarter, an eighth ... of the radius.
+    """
+
+    means: dict[Modality, tuple[float, ...]] = field(default_factory=lambda: dict(TRAINING_MEANS))
+    tissue_jitter: float = 0.10
+    tumour_jitter: float = 0.22
+    wild_contrast_chance: float = 0.15
+    rotation_degrees: float = 14.0
+    scale: Range = (0.88, 1.10)
+    elastic_mm: tuple[Range, ...] = ((60.0, 5.0), (22.0, 1.8))
+    ventricle_growth: Range = (-0.25, 0.8)
+    sulcus_growth: Range = (-0.3, 0.7)
+    tumour_counts: tuple[float, ...] = (0.08, 0.64, 0.18, 0.07, 0.03)
+    radius_mm: Range = (8.0, 38.0)
+    anisotropy: Range = (0.7, 1.4)
+    boundary_noise: Range = (0.10, 0.50)
+    octaves: tuple[float, ...] = (1.0, 0.6, 0.35)
+    core_fraction: Range = (0.35, 0.95)
+    rim_fraction: Range = (0.08, 0.6)
+    no_enhancement_chance: float = 0.25
+    solid_enhancement_chance: float = 0.15
+    patchy_enhancement_chance: float = 0.35
+    mass_effect: Range = (0.0, 0.35)
+    cavity_chance: float = 0.06
+    haemorrhage_chance: float = 0.12
+    texture: Range = (0.01, 0.07)
+    bias: Range = (0.0, 0.3)
+    blur_mm: Range = (0.0, 1.6)
+    thick_slice_chance: float = 0.35
+    thick_slice_mm: Range = (3.0, 6.5)
+    misregistration_mm: float = 1.2
+    noise: Range = (0.005, 0.06)
+    gamma: Range = (0.75, 1.35)
+
+
+TRAINING = SimulatorSettings()
+
+HELD_OUT = replace(
+    TRAINING,
+    means=dict(HELD_OUT_MEANS),
+    tissue_jitter=0.07,
+    tumour_jitter=0.14,
+    wild_contrast_chance=0.0,
+    elastic_mm=((45.0, 4.5), (18.0, 1.5)),
+    octaves=(0.7, 0.8, 0.6),
+    anisotropy=(0.6, 1.6),
+    boundary_noise=(0.15, 0.45),
+    rim_fraction=(0.12, 0.5),
+    no_enhancement_chance=0.2,
+    noise=(0.01, 0.05),
+    texture=(0.02, 0.06),
+)
+"""Other contrasts, noise and tumour shapes than `TRAINING`: checkpoints are chosen on cases drawn from here."""
+
+SETTINGS = {"training": TRAINING, "held-out": HELD_OUT}

@@ -1,0 +1,92 @@
+"""What a training run is told, and the named presets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.losses import AlignmentLoss
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that decides the weights, apart from the data.
+
+    Parameters
+    ----------
+    model
+        Shape of the network; its ``voxel_mm`` is the range of voxel sizes that training draws from.
+    steps, batch
+        Optimizer steps, and cases in each.
+    patch
+        Voxels along R, A, S of what the network sees at once.
+    coarse_share
+        Share of the steps at the coarsest voxel size, where the patch holds a whole brain; the rest is drawn evenly
+        from the range.
+    learning_rate, weight_decay, warmup_steps
+        AdamW; the rate rises linearly over ``warmup_steps``, then falls to 0 along half a cosine.
+    alpha, beta, alignment
+        Weights of DAO and DCO and the variant of DAO.
+    all_steps
+        For so many steps at the beginning only the full set is decoded; without it, single modalities come before
+        the task is understood at all.
+    subsets
+        Random subsets decoded in each step after that, beside the full set. Encoding is most of a step's cost and
+        does not depend on the subset, so several of them are nearly free. The first is a single modality.
+    ema_decay
+        Of the averaged weights, which are those that are validated and saved.
+    validation_steps, validation_cases
+        How often, and on how many held-out cases the averaged weights are scored.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    seed: int = 2023
+    steps: int = 2400
+    batch: int = 1
+    patch: tuple[int, int, int] = (72, 88, 72)
+    coarse_share: float = 0.5
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    warmup_steps: int = 50
+    alpha: float = 0.1
+    beta: float = 0.02
+    alignment: AlignmentLoss = AlignmentLoss.L1
+    all_steps: int = 200
+    subsets: int = 2
+    ema_decay: float = 0.998
+    validation_steps: int = 200
+    validation_cases: int = 8
+
+    def __post_init__(self) -> None:
+        stride = self.model.stride
+        if min(self.steps, self.batch, self.validation_steps, self.validation_cases) < 1 or self.subsets < 0:
+            raise ShaSpecError(
+                "at least one step, case and validation", repr(self), "Correct the training configuration"
+            )
+        if any(side % stride or side < 2 * stride for side in self.patch):
+            raise ShaSpecError(
+                f"patch sides that are multiples of {stride} and at least {2 * stride}",
+                f"{self.patch}",
+                "Choose another patch",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+PRESETS = {
+    "bundled": TrainConfig(),
+    "quick": replace(
+        TrainConfig(),
+        model=ModelConfig(widths=(4, 8, 16)),
+        steps=20,
+        patch=(48, 48, 48),
+        all_steps=5,
+        validation_steps=10,
+        validation_cases=2,
+    ),
+}
+"""``bundled`` re-makes the weights in the box; ``quick`` shows within a minute that a set-up works."""

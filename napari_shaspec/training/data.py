@@ -1,0 +1,124 @@
+"""What the loop is fed: simulated batches, or crops of real cases, in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from napari_shaspec.inference.intensity import normalise
+from napari_shaspec.modalities import Modality
+from napari_shaspec.regions import Label
+from napari_shaspec.simulate.case import simulate_batch
+from napari_shaspec.simulate.settings import SimulatorSettings
+from napari_shaspec.training.config import TrainConfig
+
+
+class Batch(NamedTuple):
+    """Normalised images (B, 1, *patch) by modality name, and region masks (B, 3, *patch) as floats."""
+
+    images: dict[str, Tensor]
+    masks: Tensor
+
+
+def region_masks(labels: Tensor) -> Tensor:
+    """Labels (B, X, Y, Z) of `Label` to nested masks (B, 3, X, Y, Z) of 0 and 1 in the order of `Region`."""
+    enhancing = labels == Label.ET
+    core = enhancing | (labels == Label.NCR_NET)
+    return torch.stack([enhancing, core, core | (labels == Label.ED)], 1).float()
+
+
+def normalised_batch(images: Tensor, labels: Tensor) -> Batch:
+    """Images (B, 4, X, Y, Z), 0 outside the brain, each normalised by itself."""
+    normalised = torch.stack([torch.stack([normalise(image, image > 0) for image in case]) for case in images])
+    return Batch(
+        {modality.value: normalised[:, channel : channel + 1] for channel, modality in enumerate(Modality)},
+        region_masks(labels),
+    )
+
+
+class SimulatedBatches(Dataset[Batch]):
+    """Item i is the batch of seed i: nothing is stored, nothing repeats, and a resumed run goes on where it was.
+
+    Parameters
+    ----------
+    config
+        Patch, batch and voxel sizes.
+    settings
+        The simulator's ranges.
+    first, count
+        Which seeds, counted from ``config.seed * 10**6``.
+    device
+        Where the batches are made; the device that trains on them.
+    coarse_only
+        Whole brains at the coarsest voxel size only, as in validation.
+    """
+
+    def __init__(  # noqa: PLR0913 (the five things that define a stream of batches)
+        self,
+        config: TrainConfig,
+        settings: SimulatorSettings,
+        first: int,
+        count: int,
+        device: torch.device,
+        coarse_only: bool = False,
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self.first = first
+        self.count = count
+        self.device = device
+        self.coarse_only = coarse_only
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Batch:
+        seed = self.config.seed * 1_000_000 + self.first + index
+        draw = np.random.default_rng(seed)
+        finest, coarsest = self.config.model.voxel_mm
+        coarse = self.coarse_only or draw.random() < self.config.coarse_share
+        voxel_mm = coarsest if coarse else float(draw.uniform(finest, coarsest))
+        batch = simulate_batch(seed, self.config.batch, self.config.patch, voxel_mm, self.settings, self.device)
+        return normalised_batch(batch.images, batch.labels)
+
+
+def held_out_batches(config: TrainConfig, settings: SimulatorSettings, device: torch.device) -> SimulatedBatches:
+    """The validation cases: seeds that training, which counts from the other end of the million, never reaches."""
+    first = 1_000_000 - config.validation_cases
+    return SimulatedBatches(config, settings, first, config.validation_cases, device, coarse_only=True)
+
+
+class FolderCrops(Dataset[Batch]):
+    """Random crops of real cases (BraTS layout), half of them around tumour.
+
+    Parameters
+    ----------
+    folders
+        One folder for each case; every case needs all modalities of the model and a label map.
+    """
+
+    def __init__(self, config: TrainConfig, folders: Sequence[Path], first: int, count: int) -> None:
+        self.config = config
+        self.folders = folders
+        self.first = first
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Batch:
+        draw = np.random.default_rng(self.config.seed * 1_000_000 + self.first + index)
+        crops = [self._crop(draw) for _ in range(self.config.batch)]
+        return Batch(
+            {name: torch.stack([crop[0][name] for crop in crops]) for name in self.config.model.modalities},
+            torch.stack([crop[1] for crop in crops]),
+        )
+
+    def _crop(self, draw: np.random.Generator) -> tuple[dict[str, Tensor], Tensor]:
+        raise NotImplementedError

@@ -1,0 +1,192 @@
+"""A training run from configuration to weights file."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from torch.utils.data import DataLoader
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.inference.devices import choose_device, fast_precision
+from napari_shaspec.model.checkpoint import SIMULATED_STATEMENT, save_checkpoint
+from napari_shaspec.simulate.settings import HELD_OUT, TRAINING
+from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.data import Batch, FolderCrops, SimulatedBatches, held_out_batches
+from napari_shaspec.training.module import ShaSpecTraining
+
+LAST = "last.ckpt"
+"""Lightning's own file in the run's folder: it resumes the run, and is opened by nothing else."""
+
+WEIGHTS = "weights.safetensors"
+BEST = "best.safetensors"
+
+
+class Batches(lightning.LightningDataModule):
+    """An epoch is the stretch between two validations; each begins at the seed where the last one stopped."""
+
+    def __init__(self, config: TrainConfig, folders: list[Path], device: torch.device) -> None:
+        super().__init__()
+        self.config = config
+        self.folders = folders
+        self.device = device
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Simulated on the training device; on a CPU in a process of its own, beside the network."""
+        trainer = self.trainer
+        assert trainer is not None
+        first = trainer.global_step * trainer.world_size
+        count = self.config.validation_steps * trainer.world_size
+        if self.folders:
+            return _loader(FolderCrops(self.config, self.folders, first, count), workers=1)
+        stream = SimulatedBatches(self.config, TRAINING, first, count, self.device)
+        return _loader(stream, workers=1 if self.device.type == "cpu" else 0)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Simulated cases of the held-out setting."""
+        return _loader(held_out_batches(self.config, HELD_OUT, self.device), workers=0)
+
+
+def _loader(dataset: Any, workers: int) -> DataLoader[Batch]:
+    return DataLoader(
+        dataset, batch_size=None, num_workers=workers, persistent_workers=False,
+        multiprocessing_context="spawn" if workers else None, prefetch_factor=4 if workers else None,
+    )
+
+
+class ExportWeights(Callback):
+    """Writes the averaged weights after each validation, and again under another name when they are the best yet.
+
+    It has to stand before the averaging callback: that one puts the raw weights back at the same hook.
+    """
+
+    def __init__(self, folder: Path, provenance: dict[str, Any], statement: str) -> None:
+        self.folder = folder
+        self.provenance = provenance
+        self.statement = statement
+        self.best = -1.0
+        self.seconds = 0.0
+        self._since = time.monotonic()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Count from here."""
+        self._since = time.monotonic()
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Score, then write."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, ShaSpecTraining)
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
+        metrics = {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()}
+        training = {
+            **self.provenance,
+            "step": trainer.global_step,
+            "seconds": round(self.seconds),
+            "validation": {name: value for name, value in metrics.items() if name not in {"loss", "task", "dao", "dco"}},
+        }
+        save_checkpoint(pl_module.model, self.folder / WEIGHTS, training, self.statement)
+        if metrics["score"] > self.best:
+            self.best = metrics["score"]
+            save_checkpoint(pl_module.model, self.folder / BEST, training, self.statement)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Kept by Lightning for a resumed run."""
+        return {"best": self.best, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Taken up by a resumed run."""
+        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+
+
+def provenance(config: TrainConfig, command: str, data: str, device: torch.device) -> dict[str, Any]:
+    """What a reader of the weights must know to make them again."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        "command": command,
+        "commit": commit or "not a git checkout",
+        "data": data,
+        "device": f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "train_config": config.to_dict(),
+    }
+
+
+def train(  # noqa: PLR0913 (what the command line passes on)
+    config: TrainConfig,
+    out: Path,
+    *,
+    folders: list[Path] | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    resume: bool = False,
+    command: str = "",
+    progress: bool = True,
+) -> Path:
+    """Train, and leave ``best.safetensors``, ``weights.safetensors``, ``last.ckpt`` and CSV logs in a folder.
+
+    Parameters
+    ----------
+    folders
+        Cases in BraTS layout; none means simulated cases.
+    resume
+        Go on from ``last.ckpt`` in ``out``.
+
+    Returns
+    -------
+    Path
+        The averaged weights with the best score on the held-out simulated cases.
+    """
+    last = out / LAST
+    if resume and not last.is_file():
+        raise ShaSpecError(f"a run to resume in {out}", f"no {LAST}", "Start it without --resume")
+    if not resume and last.exists():
+        raise ShaSpecError(f"an empty folder at {out}", "an earlier run", "Resume it, or choose another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    lightning.seed_everything(config.seed, verbose=False)
+    chosen = choose_device(device)
+    torch.set_float32_matmul_precision("high")
+    mixed = {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}.get(fast_precision(chosen), "32-true")
+    module = ShaSpecTraining(config)
+    module.model.to(memory_format=torch.channels_last_3d)
+    data = "real cases" if folders else "simulated cases"
+    export = ExportWeights(
+        out, provenance(config, command, data, chosen), "" if folders else SIMULATED_STATEMENT
+    )
+    trainer = lightning.Trainer(
+        accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
+        devices=devices,
+        precision=mixed,  # type: ignore[arg-type]
+        max_steps=config.steps,
+        callbacks=[
+            export,
+            EMAWeightAveraging(decay=config.ema_decay),
+            ModelCheckpoint(out, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False,
+                            save_on_train_epoch_end=True),
+            *([TQDMProgressBar(refresh_rate=10)] if progress else []),
+        ],
+        logger=CSVLogger(out, name="", version="log"),
+        gradient_clip_val=1.0,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        use_distributed_sampler=True,
+    )
+    trainer.fit(
+        module, datamodule=Batches(config, folders or [], chosen), ckpt_path=last if resume else None,
+        weights_only=False if resume else None,
+    )
+    return out / BEST

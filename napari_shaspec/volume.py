@@ -1,0 +1,131 @@
+"""Volumes and cases: frozen values that are always valid.
+
+Voxels stay in file order; the affine (4 x 4) takes voxel indices to millimetres in RAS+ world space
+(x to the right, y to the front, z to the top), as nibabel defines it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import Modality
+
+GRID_TOLERANCE_MM = 1e-2
+"""Two grids are the same when no corner moves further than this: writers round affines to float32 or text."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """A 3-D array and where it lies.
+
+    Parameters
+    ----------
+    data
+        (X, Y, Z), any real type.
+    affine
+        4 x 4, voxel to RAS mm.
+    header
+        The header of the file it came from, so that results are written with the same codes and units.
+    """
+
+    data: NDArray[np.generic]
+    affine: NDArray[np.float64]
+    header: nib.Nifti1Header | None = None
+
+    def __post_init__(self) -> None:
+        if self.data.ndim != 3 or 0 in self.data.shape:
+            raise ShaSpecError("a 3-D image", f"shape {self.data.shape}", "Give one volume with three axes")
+        affine = np.asarray(self.affine, np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+            raise ShaSpecError(
+                "an invertible 4 x 4 affine", f"{affine.tolist()}", "Repair the orientation in the file's header"
+            )
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along each axis, in file order."""
+        x, y, z = self.data.shape
+        return x, y, z
+
+    @property
+    def voxel_mm(self) -> NDArray[np.float64]:
+        """Edge lengths of a voxel along each axis, in file order."""
+        lengths: NDArray[np.float64] = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return lengths
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel, sheared grids included."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def same_grid(self, other: Volume) -> bool:
+        """Whether both have the same shape and no corner differs by more than `GRID_TOLERANCE_MM`."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
+        corners[:, :3] *= np.array(self.shape) - 1
+        moved = corners @ (self.affine - other.affine).T
+        return bool(np.abs(moved[:, :3]).max() <= GRID_TOLERANCE_MM)
+
+    def with_data(self, data: NDArray[np.generic]) -> Volume:
+        """The same grid and header around other voxels."""
+        return Volume(data, self.affine, self.header)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """The images of one patient on one grid, and a label map if there is one.
+
+    Parameters
+    ----------
+    name
+        What tables and files call the case.
+    images
+        One to four modalities, all on the same grid.
+    truth
+        A label map of `Label` values on that grid.
+    notes
+        What was done to the files on the way in (resampled, header disagreement), one sentence each.
+    """
+
+    name: str
+    images: Mapping[Modality, Volume]
+    truth: Volume | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise ShaSpecError(
+                "at least one of FLAIR, T1, T1c, T2", "no image", "Give the image files or a folder that holds them"
+            )
+        grid = next(iter(self.images.values()))
+        others = {modality.title: volume for modality, volume in self.images.items()}
+        if self.truth is not None:
+            others["the label map"] = self.truth
+        for title, volume in others.items():
+            if not grid.same_grid(volume):
+                raise ShaSpecError(
+                    f"all images of {self.name} on one grid",
+                    f"{title} of {volume.shape} voxels on another",
+                    "Read the files with napari_shaspec.io, which resamples them",
+                )
+        ordered = {modality: self.images[modality] for modality in Modality if modality in self.images}
+        object.__setattr__(self, "images", MappingProxyType(ordered))
+
+    @property
+    def grid(self) -> Volume:
+        """Any of the images: all share shape, affine and header space."""
+        return next(iter(self.images.values()))
+
+    @property
+    def available(self) -> frozenset[Modality]:
+        """The modalities that exist."""
+        return frozenset(self.images)
