@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import file_stem
 
 
 class Region(StrEnum):
@@ -81,6 +83,23 @@ def labels_to_masks(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     return np.stack([enhancing, core, core | (labels == Label.ED)])
 
 
+def guess_convention(labels: NDArray[np.integer], filename: str | Path) -> tuple[Convention, str]:
+    """The convention a label map was written in, and a sentence if the file left room for doubt.
+
+    A 3 settles it (1-2-3), for BraTS until 2021 knew none. A 4 without a 3 is enhancing tumour (1-2-4), unless the name
+    ends in ``-seg`` as from BraTS 2023 on: there it is the resection cavity. With neither both conventions agree.
+    """
+    three, four = bool((labels == 3).any()), bool((labels == 4).any())
+    stem = file_stem(filename).lower()
+    if three and four:
+        return Convention.BRATS_2023, "3 was read as enhancing tumour and 4 as the resection cavity (BraTS 2024)"
+    if four and stem.endswith("-seg"):
+        return Convention.BRATS_2023, "4 was read as the resection cavity, because the name ends in -seg (BraTS 2024)"
+    if four and not stem.endswith("_seg"):
+        return Convention.BRATS_2018, "4 was read as enhancing tumour (BraTS until 2021)"
+    return (Convention.BRATS_2023 if three else Convention.BRATS_2018), ""
+
+
 def from_convention(labels: NDArray[np.integer], convention: Convention) -> NDArray[np.uint8]:
     """Translate a file's numbers to `Label`.
 
@@ -101,7 +120,8 @@ def from_convention(labels: NDArray[np.integer], convention: Convention) -> NDAr
         )
     lookup = np.zeros(5, np.uint8)
     lookup[1], lookup[2], lookup[convention.enhancing] = Label.NCR_NET, Label.ED, Label.ET
-    return lookup[labels.astype(np.intp)]
+    translated: NDArray[np.uint8] = lookup[labels]
+    return translated
 
 
 def to_convention(labels: NDArray[np.integer], convention: Convention) -> NDArray[np.uint8]:

@@ -6,8 +6,9 @@ Voxels stay in file order; the affine (4 x 4) takes voxel indices to millimetres
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 import nibabel as nib
@@ -19,6 +20,17 @@ from napari_shaspec.modalities import Modality
 
 GRID_TOLERANCE_MM = 1e-2
 """Two grids are the same when no corner moves further than this: writers round affines to float32 or text."""
+
+
+def corner_distance_mm(first: NDArray[np.float64], second: NDArray[np.float64], shape: Sequence[int]) -> float:
+    """How far the outer corners of a grid of this shape lie apart under two affines, at most and along any axis.
+
+    The corners are those of the voxels' edges, not of their centres, so that slice thickness counts for a single slice.
+    """
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
+    corners[:, :3] = corners[:, :3] * np.array(shape) - 0.5
+    moved = corners @ (first - second).T
+    return float(np.abs(moved[:, :3]).max())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +54,13 @@ class Volume:
     def __post_init__(self) -> None:
         if self.data.ndim != 3 or 0 in self.data.shape:
             raise ShaSpecError("a 3-D image", f"shape {self.data.shape}", "Give one volume with three axes")
-        affine = np.asarray(self.affine, np.float64)
+        if self.data.dtype.kind not in "biuf":
+            raise ShaSpecError(
+                "one real number for each voxel",
+                f"the type {self.data.dtype}",
+                "Convert colours or complex numbers first",
+            )
+        affine = np.array(self.affine, np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
             raise ShaSpecError(
                 "an invertible 4 x 4 affine", f"{affine.tolist()}", "Repair the orientation in the file's header"
@@ -70,10 +88,7 @@ class Volume:
         """Whether both have the same shape and no corner differs by more than `GRID_TOLERANCE_MM`."""
         if self.shape != other.shape:
             return False
-        corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
-        corners[:, :3] *= np.array(self.shape) - 1
-        moved = corners @ (self.affine - other.affine).T
-        return bool(np.abs(moved[:, :3]).max() <= GRID_TOLERANCE_MM)
+        return corner_distance_mm(self.affine, other.affine, self.shape) <= GRID_TOLERANCE_MM
 
     def with_data(self, data: NDArray[np.generic]) -> Volume:
         """The same grid and header around other voxels."""
@@ -94,12 +109,15 @@ class Case:
         A label map of `Label` values on that grid.
     notes
         What was done to the files on the way in (resampled, header disagreement), one sentence each.
+    files
+        The file that each modality came from, for provenance; empty for a case that never was a file.
     """
 
     name: str
     images: Mapping[Modality, Volume]
     truth: Volume | None = None
     notes: tuple[str, ...] = field(default=())
+    files: Mapping[Modality, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -119,6 +137,11 @@ class Case:
                 )
         ordered = {modality: self.images[modality] for modality in Modality if modality in self.images}
         object.__setattr__(self, "images", MappingProxyType(ordered))
+        object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
+
+    def __reduce__(self) -> tuple[type[Case], tuple[object, ...]]:
+        """Survive the trip between processes, which a mapping proxy does not."""
+        return type(self), (self.name, dict(self.images), self.truth, self.notes, dict(self.files))
 
     @property
     def grid(self) -> Volume:

@@ -27,7 +27,7 @@ class ModelConfig:
     in_channels
         Channels of one modality's image.
     voxel_mm
-        Finest and coarsest voxel size that the network was trained on.
+        Finest and coarsest voxel size that the network was trained on, and works at.
     """
 
     modalities: tuple[str, ...] = tuple(modality.value for modality in Modality)
@@ -35,7 +35,7 @@ class ModelConfig:
     spatial_dims: int = 3
     widths: tuple[int, ...] = (8, 16, 32, 64)
     in_channels: int = 1
-    voxel_mm: tuple[float, float] = (1.5, 2.0)
+    voxel_mm: tuple[float, float] = (2.0, 3.0)
 
     def __post_init__(self) -> None:
         problems = {

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from napari_shaspec.model.blocks import ConvBlock, Upsample, convolution
+from napari_shaspec.model.blocks import CONVOLUTION, ConvBlock, Upsample
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.fusion import ModalityProjection
+
+RARE_LOGIT = -3.0
+"""Initial bias of the output: a prior of 5 % in every map."""
 
 
 class UNetDecoder(nn.Module):
@@ -23,7 +26,9 @@ class UNetDecoder(nn.Module):
         self.upsample = nn.ModuleList(Upsample(dims, widths[level + 1], widths[level]) for level in rising)
         self.project = nn.ModuleList(ModalityProjection(dims, count, widths[level], widths[level]) for level in rising)
         self.blocks = nn.ModuleList(ConvBlock(dims, widths[level], widths[level]) for level in rising)
-        self.output = convolution(dims, widths[0], len(config.outputs), kernel=1)
+        self.output = CONVOLUTION[dims](widths[0], len(config.outputs), kernel_size=1)
+        # Tumour fills a few percent of a brain: to start from that spares the first hundred steps of finding it out.
+        nn.init.constant_(self.output.bias, RARE_LOGIT)
 
     def forward(self, fused: Sequence[Tensor], skips: Mapping[int, Sequence[Tensor]]) -> Tensor:
         """All N fused maps, and the available modalities' skips -> logits (B, outputs, *size)."""

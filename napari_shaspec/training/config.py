@@ -21,10 +21,13 @@ class TrainConfig:
     steps, batch
         Optimizer steps, and cases in each.
     patch
-        Voxels along R, A, S of what the network sees at once.
+        Voxels along R, A, S of what the network sees at the finest voxel size.
+    coarse_patch
+        The same at the coarsest voxel size, where it holds a whole brain.
+    coarse_steps
+        The first steps are all coarse: they cost a third, and most of what has to be learned shows there already.
     coarse_share
-        Share of the steps at the coarsest voxel size, where the patch holds a whole brain; the rest is drawn evenly
-        from the range.
+        Share of coarse steps among the later ones.
     learning_rate, weight_decay, warmup_steps
         AdamW; the rate rises linearly over ``warmup_steps``, then falls to 0 along half a cosine.
     alpha, beta, alignment
@@ -36,18 +39,20 @@ class TrainConfig:
         Random subsets decoded in each step after that, beside the full set. Encoding is most of a step's cost and
         does not depend on the subset, so several of them are nearly free. The first is a single modality.
     ema_decay
-        Of the averaged weights, which are those that are validated and saved.
+        Of the averaged weights, which are those that are validated and saved; it rises from 0.1 at the beginning.
     validation_steps, validation_cases
         How often, and on how many held-out cases the averaged weights are scored.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     seed: int = 2023
-    steps: int = 2400
+    steps: int = 2800
     batch: int = 1
     patch: tuple[int, int, int] = (72, 88, 72)
-    coarse_share: float = 0.5
-    learning_rate: float = 2e-3
+    coarse_patch: tuple[int, int, int] = (56, 64, 56)
+    coarse_steps: int = 1500
+    coarse_share: float = 0.25
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
     alpha: float = 0.1
@@ -65,10 +70,10 @@ class TrainConfig:
             raise ShaSpecError(
                 "at least one step, case and validation", repr(self), "Correct the training configuration"
             )
-        if any(side % stride or side < 2 * stride for side in self.patch):
+        if any(side % stride or side < 2 * stride for side in (*self.patch, *self.coarse_patch)):
             raise ShaSpecError(
                 f"patch sides that are multiples of {stride} and at least {2 * stride}",
-                f"{self.patch}",
+                f"{self.patch} and {self.coarse_patch}",
                 "Choose another patch",
             )
 
@@ -84,6 +89,8 @@ PRESETS = {
         model=ModelConfig(widths=(4, 8, 16)),
         steps=20,
         patch=(48, 48, 48),
+        coarse_patch=(32, 32, 32),
+        coarse_steps=10,
         all_steps=5,
         validation_steps=10,
         validation_cases=2,

@@ -19,6 +19,13 @@ from napari_shaspec.simulate.settings import SimulatorSettings
 from napari_shaspec.training.config import TrainConfig
 
 
+SEEDS = 1_000_000
+"""Seeds of one run: those of step i are ``seed * SEEDS + i``."""
+
+HELD_OUT_FIRST = 900_000
+"""From here on they belong to validation."""
+
+
 class Batch(NamedTuple):
     """Normalised images (B, 1, *patch) by modality name, and region masks (B, 3, *patch) as floats."""
 
@@ -48,50 +55,44 @@ class SimulatedBatches(Dataset[Batch]):
     Parameters
     ----------
     config
-        Patch, batch and voxel sizes.
+        Patches, batch and voxel sizes.
     settings
         The simulator's ranges.
     first, count
         Which seeds, counted from ``config.seed * 10**6``.
     device
         Where the batches are made; the device that trains on them.
-    coarse_only
-        Whole brains at the coarsest voxel size only, as in validation.
     """
 
-    def __init__(  # noqa: PLR0913 (the five things that define a stream of batches)
-        self,
-        config: TrainConfig,
-        settings: SimulatorSettings,
-        first: int,
-        count: int,
-        device: torch.device,
-        coarse_only: bool = False,
+    def __init__(
+        self, config: TrainConfig, settings: SimulatorSettings, first: int, count: int, device: torch.device
     ) -> None:
         self.config = config
         self.settings = settings
         self.first = first
         self.count = count
         self.device = device
-        self.coarse_only = coarse_only
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Batch:
-        seed = self.config.seed * 1_000_000 + self.first + index
-        draw = np.random.default_rng(seed)
-        finest, coarsest = self.config.model.voxel_mm
-        coarse = self.coarse_only or draw.random() < self.config.coarse_share
-        voxel_mm = coarsest if coarse else float(draw.uniform(finest, coarsest))
-        batch = simulate_batch(seed, self.config.batch, self.config.patch, voxel_mm, self.settings, self.device)
+        config, step = self.config, self.first + index
+        seed = config.seed * SEEDS + step
+        coarse = np.random.default_rng(seed).random() < config.coarse_share
+        if step >= HELD_OUT_FIRST:
+            coarse = False
+        elif step < config.coarse_steps:
+            coarse = True
+        patch = config.coarse_patch if coarse else config.patch
+        voxel_mm = config.model.voxel_mm[1 if coarse else 0]
+        batch = simulate_batch(seed, config.batch, patch, voxel_mm, self.settings, self.device)
         return normalised_batch(batch.images, batch.labels)
 
 
 def held_out_batches(config: TrainConfig, settings: SimulatorSettings, device: torch.device) -> SimulatedBatches:
-    """The validation cases: seeds that training, which counts from the other end of the million, never reaches."""
-    first = 1_000_000 - config.validation_cases
-    return SimulatedBatches(config, settings, first, config.validation_cases, device, coarse_only=True)
+    """The validation cases, at the finest voxel size, from seeds that training never reaches."""
+    return SimulatedBatches(config, settings, HELD_OUT_FIRST, config.validation_cases, device)
 
 
 class FolderCrops(Dataset[Batch]):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from napari_shaspec.errors import ShaSpecError
@@ -107,6 +109,16 @@ class ExportWeights(Callback):
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
 
 
+def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """An exponential moving average that forgets the random start: its decay rises from 0.1 to ``decay``."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        rate = min(decay, (1 + int(count)) / (10 + int(count)))
+        return averaged + (1 - rate) * (current - averaged)
+
+    return average
+
+
 def provenance(config: TrainConfig, command: str, data: str, device: torch.device) -> dict[str, Any]:
     """What a reader of the weights must know to make them again."""
     commit = subprocess.run(
@@ -171,7 +183,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         max_steps=config.steps,
         callbacks=[
             export,
-            EMAWeightAveraging(decay=config.ema_decay),
+            WeightAveraging(avg_fn=rising_average(config.ema_decay)),
             ModelCheckpoint(out, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False,
                             save_on_train_epoch_end=True),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),

@@ -1,0 +1,76 @@
+"""The commands under one name, and what becomes of errors: one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from napari_shaspec.cli.evaluate import evaluate
+from napari_shaspec.cli.info import info
+from napari_shaspec.cli.predict import predict
+from napari_shaspec.cli.screen import say
+from napari_shaspec.cli.simulate import simulate
+from napari_shaspec.cli.train import train
+from napari_shaspec.errors import ShaSpecError
+
+PROGRAM = "napari-shaspec"
+DEBUG = "--debug"
+EXTRAS = {"lightning": "train", "nilearn": "train"}
+"""The extra that brings a package which not everybody needs."""
+
+INTERRUPTED = 130
+"""What shells expect after Ctrl-C (128 + SIGINT)."""
+
+app = typer.Typer(add_completion=False)
+for command in (predict, evaluate, simulate, train, info):
+    app.command()(command)
+
+
+@app.callback()
+def shaspec(
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show where an error comes from; anywhere on the line.")] = False,
+) -> None:
+    """Segment gliomas on brain MRI with whichever of FLAIR, T1, T1c and T2 exist (ShaSpec, CVPR 2023)."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command.
+
+    Returns
+    -------
+    int
+        0; 1 after an error that the user can act on, 2 for a wrong option, 130 after Ctrl-C.
+    """
+    # Taken out here, because it has to work behind the command as well, and when the command's options are wrong.
+    debug = DEBUG in arguments
+    arguments = [argument for argument in arguments if argument != DEBUG] or ["--help"]
+    try:
+        code: int | None = typer.main.get_command(app).main(arguments, prog_name=PROGRAM, standalone_mode=False)
+    except ShaSpecError as error:
+        if debug:
+            raise
+        return _failed(str(error), 1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if debug or package not in EXTRAS:
+            raise
+        hint = f'pip install "{PROGRAM}[{EXTRAS[package]}]"'
+        return _failed(f"This command needs {package}, which is not installed. Install it: {hint}", 1)
+    except typer.TyperException as error:
+        return _failed(error.format_message(), error.exit_code)
+    if code == INTERRUPTED:
+        say("Stopped.")
+    return code or 0
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _failed(message: str, code: int) -> int:
+    say("Error: " + " ".join(message.splitlines()))
+    return code

@@ -1,0 +1,59 @@
+"""`napari-shaspec info`: what is installed, what works here, and where the weights come from."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+from napari_shaspec import __version__
+from napari_shaspec.cli.options import Weights
+
+PACKAGES = ("torch", "monai", "numpy", "nibabel", "lightning", "nilearn", "napari")
+
+
+def info(weights: Weights = None) -> None:
+    """Show versions, the devices that work here, and the weights."""
+    import torch
+
+    from napari_shaspec.inference.devices import fast_precision, working_devices
+    from napari_shaspec.model.checkpoint import load_checkpoint
+
+    _show("napari-shaspec", __version__)
+    _show("python", f"{platform.python_version()} on {platform.platform()}")
+    for package in PACKAGES:
+        _show(package, _version(package))
+    for device in working_devices():
+        precision = str(fast_precision(torch.device(device))).removeprefix("torch.")
+        _show(f"device {device}", f"works, {precision} by default")
+    checkpoint = load_checkpoint(weights)
+    config = checkpoint.model.config
+    finest, coarsest = config.voxel_mm
+    _show("weights", str(checkpoint.path))
+    _show("sha256", checkpoint.sha256)
+    _show("statement", checkpoint.statement or "none")
+    _show("modalities", ", ".join(config.modalities))
+    _show("voxels", f"{finest:g} to {coarsest:g} mm")
+    _show_training(checkpoint.training)
+
+
+def _show_training(training: Mapping[str, object]) -> None:
+    """Facts line by line; the whole training configuration is in the file for those who want it."""
+    for name, fact in training.items():
+        if isinstance(fact, Mapping) and name != "train_config":
+            _show(name, ", ".join(f"{key} {value}" for key, value in fact.items()))
+        elif name != "train_config":
+            _show(name, str(fact))
+
+
+def _show(name: str, fact: str) -> None:
+    typer.echo(f"{name:<16}{fact}")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

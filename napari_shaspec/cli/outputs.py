@@ -1,0 +1,69 @@
+"""Files that a command leaves behind: checked before the work, written beside their place, put there all at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from napari_shaspec.errors import ShaSpecError
+
+
+def check_output(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
+    """Refuse a path where the result could not be put, before the work starts.
+
+    Raises
+    ------
+    ShaSpecError
+        If the name has another ending, if there is no such folder or no permission, or if there is such a file already.
+    """
+    if not path.name.lower().endswith(tuple(endings)):
+        raise ShaSpecError(f"an output name that ends in {' or '.join(endings)}", str(path), "Change the name")
+    if not path.parent.is_dir():
+        raise ShaSpecError(f"an existing folder for {path.name}", f"none at {path.parent}", "Create the folder first")
+    if not os.access(path.parent, os.W_OK):
+        raise ShaSpecError(f"to write into {path.parent}", "no permission", "Choose another folder")
+    _check_free(path, overwrite=overwrite)
+
+
+@contextmanager
+def staged(paths: Sequence[Path], *, overwrite: bool) -> Iterator[Mapping[Path, Path]]:
+    """Lend a place beside each path to write to; at the end all files move where they belong, or after an error none.
+
+    Raises
+    ------
+    ShaSpecError
+        If somebody else has put a file there in the meantime, or if the disk refuses.
+    """
+    with ExitStack() as stack:
+        try:
+            # In the folder of the file itself, because only within one file system is moving a single step.
+            folders = {
+                parent: Path(stack.enter_context(TemporaryDirectory(dir=parent, prefix=".napari-shaspec-")))
+                for parent in {path.parent for path in paths}
+            }
+        except OSError as error:
+            raise _refused(error) from error
+        places = {path: folders[path.parent] / path.name for path in paths}
+        yield places
+        for path in paths:
+            _check_free(path, overwrite=overwrite)
+        try:
+            for path, place in places.items():
+                place.replace(path)
+        except OSError as error:
+            raise _refused(error) from error
+
+
+def _check_free(path: Path, *, overwrite: bool) -> None:
+    if path.is_dir():
+        raise ShaSpecError("a file name", f"the folder {path}", "Choose another name")
+    if path.exists() and not overwrite:
+        raise ShaSpecError(f"no file at {path}", "one", "Choose another name, or add --overwrite")
+
+
+def _refused(error: OSError) -> ShaSpecError:
+    place = f"to write {error.filename}" if error.filename else "to write the results"
+    return ShaSpecError(place, error.strerror or str(error), "Check permissions and free space")

@@ -1,0 +1,89 @@
+"""`napari-shaspec simulate`: cases with known truth, in the folders and under the names of BraTS."""
+
+from __future__ import annotations
+
+import shutil
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
+
+import typer
+
+from napari_shaspec.cli.screen import progress_bar
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import Modality
+
+if TYPE_CHECKING:
+    from napari_shaspec.volume import Case
+
+FIRST_SEED = 10**12
+"""Training counts its seeds from its own seed times 10**6: below a training seed of a million the two never meet."""
+
+SEEDS_APART = 10**4
+"""The most cases of one seed."""
+
+ENDINGS = {Modality.FLAIR: "flair", Modality.T1: "t1", Modality.T1C: "t1ce", Modality.T2: "t2"}
+"""As BraTS named its files until 2021."""
+
+
+class Settings(StrEnum):
+    """The named settings of the simulator."""
+
+    TRAINING = "training"
+    HELD_OUT = "held-out"
+
+
+def simulate(
+    count: Annotated[int, typer.Option(help="Number of cases.", min=1, max=SEEDS_APART)],
+    seed: Annotated[
+        int, typer.Option(help="Makes the same cases again; none of them is ever trained on.", min=0, max=10**9)
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the cases; made if it does not exist.")],
+    settings: Annotated[
+        Settings, typer.Option(help="Contrasts and shapes as in training, or held out from it.")
+    ] = Settings.TRAINING,
+    voxel_mm: Annotated[float, typer.Option(help="Edge of a voxel.", min=0.8, max=4.0)] = 1.5,
+) -> None:
+    """Write simulated cases with all four modalities and their label maps."""
+    from napari_shaspec.simulate.case import simulate_case
+    from napari_shaspec.simulate.settings import SETTINGS
+
+    names = [f"SIM-{seed}-{index:03d}" for index in range(count)]
+    if out.exists() and not out.is_dir():
+        raise ShaSpecError("a folder to write cases to", f"the file {out}", "Choose another name")
+    taken = [
+        name for name in names if (out / name).exists() and (not (out / name).is_dir() or any((out / name).iterdir()))
+    ]
+    if taken:
+        raise ShaSpecError(f"no case {taken[0]} in {out}", "one", "Choose another folder or seed, or remove it first")
+    with progress_bar() as advance:
+        for index, name in enumerate(names):
+            advance("simulating", index, count)
+            case = simulate_case(case_seed(seed, index), name, voxel_mm, SETTINGS[settings.value])
+            _write_case(case, out / name)
+    typer.echo(f"Wrote {count} {'case' if count == 1 else 'cases'} to {out}")
+
+
+def case_seed(seed: int, index: int) -> int:
+    """The simulator's seed for a case: no two cases share one, and training uses none of them."""
+    return FIRST_SEED + seed * SEEDS_APART + index
+
+
+def _write_case(case: Case, folder: Path) -> None:
+    """Write all files of a case, or none."""
+    from napari_shaspec.io.nifti import write_volume
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{uuid4().hex}.partial")
+    partial.mkdir()
+    try:
+        for modality, volume in case.images.items():
+            write_volume(volume, partial / f"{case.name}_{ENDINGS[modality]}.nii.gz")
+        if case.truth is not None:
+            write_volume(case.truth, partial / f"{case.name}_seg.nii.gz")
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,88 @@
+"""All subsets of a case's modalities with one session, and the scores of each against the label map.
+
+The session encodes each modality once; after the first prediction a further subset costs only its decoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.evaluation.metrics import dice, hd95_mm
+from napari_shaspec.inference.prediction import Prediction
+from napari_shaspec.inference.session import Session
+from napari_shaspec.modalities import Modality, nonempty_subsets
+from napari_shaspec.regions import Region, labels_to_masks
+from napari_shaspec.volume import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well one region of one case was found from one subset of modalities.
+
+    Parameters
+    ----------
+    case
+        The case's name.
+    available
+        The modalities that the network was given.
+    dice
+        From 0 to 1.
+    hd95_mm
+        373.13 where only one of prediction and truth has the region.
+    """
+
+    case: str
+    available: frozenset[Modality]
+    region: Region
+    dice: float
+    hd95_mm: float
+
+
+def scan_subsets(
+    session: Session, subsets: Iterable[frozenset[Modality]] | None = None
+) -> Iterator[tuple[frozenset[Modality], Prediction]]:
+    """Predict from one subset after the other, by default from every non-empty one that the case allows.
+
+    The order is that of the published tables: single modalities first, the full set last.
+    """
+    if subsets is None:
+        subsets = nonempty_subsets([modality for modality in Modality if modality in session.case.available])
+    for available in subsets:
+        yield available, session.predict(available)
+
+
+def evaluate_case(session: Session, case: Case, progress: Callable[[int, int], object] | None = None) -> list[Score]:
+    """Score every subset that the case allows: up to 15 subsets, three regions each.
+
+    Parameters
+    ----------
+    session
+        Of this case.
+    case
+        With a label map.
+    progress
+        Called with the number of subsets done and the number of all.
+
+    Raises
+    ------
+    ShaSpecError
+        If the case has no label map.
+    """
+    if case.truth is None:
+        raise ShaSpecError(
+            f"a label map with {case.name}", "images only", "Add one named like case_seg.nii.gz to the case"
+        )
+    truths = labels_to_masks(case.truth.data.astype(np.uint8, copy=False))
+    total = 2 ** len(case.available) - 1
+    scores: list[Score] = []
+    for done, (available, prediction) in enumerate(scan_subsets(session), 1):
+        for region, mask, truth in zip(Region, prediction.masks(), truths, strict=True):
+            distance_mm = hd95_mm(mask, truth, case.grid.voxel_mm)
+            scores.append(Score(case.name, available, region, dice(mask, truth), distance_mm))
+        if progress is not None:
+            progress(done, total)
+    return scores

@@ -1,0 +1,102 @@
+"""Where tiles are put together: a picture of the probabilities that is complete at every moment and ends exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_shaspec.inference.grid import WorkingGrid, apply_weights
+from napari_shaspec.inference.tiling import Box, taper
+
+COARSE_WEIGHT = 0.5
+"""What the coarse answer counts against a fine tile's 1: it has seen the whole brain, the tile has not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TileResult:
+    """A part of the answer, ready to be painted.
+
+    Parameters
+    ----------
+    box
+        Of the source grid, in file order.
+    probabilities
+        (3, *box.shape) float32; they replace what was painted there before.
+    stage
+        ``coarse`` or ``fine``.
+    done, total
+        Progress, in tiles of both stages.
+    """
+
+    box: Box
+    probabilities: NDArray[np.float32]
+    stage: str
+    done: int
+    total: int
+
+
+class Canvas:
+    """Probabilities over a field of the finest working grid, averaged over coarse answer and overlapping tiles.
+
+    Parameters
+    ----------
+    grid, field
+        The finest working grid and the box of it that is drawn on; elsewhere probabilities are 0.
+    channels
+        Number of regions.
+    """
+
+    def __init__(self, grid: WorkingGrid, field: Box, channels: int) -> None:
+        self.grid = grid
+        self.field = field
+        self._weighted = torch.zeros(channels, *field.shape)
+        self._weights = torch.zeros(field.shape)
+        self._to_source = grid.weights_to_source()
+
+    def put_coarse(self, overview: Canvas) -> None:
+        """Lay the answer of a coarser grid of the same source under everything."""
+        weights = []
+        for axis, (mine, theirs) in enumerate(zip(self.grid.axes, overview.grid.axes, strict=True)):
+            # A field reaches beyond its grid where the brain touches the edge; there is nothing to interpolate there.
+            rows = slice(self.field.start[axis], min(self.field.stop[axis], mine.count))
+            columns = slice(overview.field.start[axis], min(overview.field.stop[axis], theirs.count))
+            matrix = torch.zeros(self.field.shape[axis], overview.field.shape[axis])
+            matrix[: rows.stop - rows.start, : columns.stop - columns.start] = mine.weights_from(theirs)[rows, columns]
+            weights.append(matrix)
+        coarse = apply_weights(overview.probabilities(), (weights[0], weights[1], weights[2]))
+        self._weighted += COARSE_WEIGHT * coarse
+        self._weights += COARSE_WEIGHT
+
+    def put_tile(self, box: Box, probabilities: Tensor, overlap: int) -> None:
+        """Average a tile into the picture."""
+        weights = taper(box.shape, overlap)
+        place = box.relative_to(self.field.start).slices
+        self._weighted[(slice(None), *place)] += weights * probabilities
+        self._weights[place] += weights
+
+    def probabilities(self) -> Tensor:
+        """(C, *field); 0 where nothing was put."""
+        return self._weighted / self._weights.clamp(min=1e-6)
+
+    def on_source(self, box: Box) -> tuple[Box, NDArray[np.float32]]:
+        """All source voxels that ``box`` of the working grid has a say in, in file order, with their probabilities."""
+        starts, stops, columns, weights = [], [], [], []
+        for axis, matrix in enumerate(self._to_source):
+            first, last = box.start[axis], min(box.stop[axis], matrix.shape[1])
+            rows = torch.nonzero(matrix[:, first:last].any(1))[:, 0]
+            low, high = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+            needed = torch.nonzero(matrix[low:high].any(0))[:, 0]
+            left = max(self.field.start[axis], int(needed[0])) if len(needed) else self.field.start[axis]
+            right = min(self.field.stop[axis], int(needed[-1]) + 1) if len(needed) else left
+            starts.append(low)
+            stops.append(high)
+            columns.append((left - self.field.start[axis], right - self.field.start[axis]))
+            weights.append(matrix[low:high, left:right])
+        place = tuple(slice(*column) for column in columns)
+        values = self._weighted[(slice(None), *place)] / self._weights[place].clamp(min=1e-6)
+        source = Box((starts[0], starts[1], starts[2]), (stops[0], stops[1], stops[2]))
+        return self.grid.to_file_order(source, apply_weights(values, (weights[0], weights[1], weights[2])))

@@ -1,0 +1,112 @@
+"""Who runs encode and decode: torch on a device, in a precision."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.inference.devices import choose_device, fast_precision
+from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.shaspec import Encoding, ShaSpec
+
+
+class OutOfMemory(Exception):
+    """The device has no room for a tile of this size."""
+
+
+class Engine(Protocol):
+    """What a session needs from a runtime."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Of the network that it runs."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+
+    def encode(self, image: Tensor, modality: str) -> Encoding:
+        """(X, Y, Z) float32 on the CPU -> the encoding, wherever the engine keeps it. May raise `OutOfMemory`."""
+
+    def decode(self, encodings: Mapping[str, Encoding]) -> Tensor:
+        """Encodings -> probabilities (R, X, Y, Z), float32 on the CPU. May raise `OutOfMemory`."""
+
+    def on_cpu(self) -> Engine:
+        """The same network on the CPU, for when the device has no room at all."""
+
+
+class TorchEngine:
+    """The network in torch.
+
+    Parameters
+    ----------
+    model
+        Copied, so that sessions on several devices can share one.
+    device
+        A name that `choose_device` knows.
+    precision
+        ``auto`` for the format that is fastest on the device, or ``float32``.
+    """
+
+    def __init__(self, model: ShaSpec, device: str = "auto", precision: str = "auto") -> None:
+        if precision not in {"auto", "float32"}:
+            raise ShaSpecError("a precision of auto or float32", precision, "Choose one of them")
+        self._device = choose_device(device)
+        self._precision = precision
+        self._dtype = fast_precision(self._device) if precision == "auto" else torch.float32
+        self._source = model
+        memory_format = torch.channels_last_3d if model.config.spatial_dims == 3 else torch.channels_last  # noqa: PLR2004
+        self._model = copy.deepcopy(model).to(self._device, memory_format=memory_format).eval()
+
+    @property
+    def config(self) -> ModelConfig:
+        """Of the network."""
+        return self._model.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What convolutions are computed in."""
+        return self._dtype
+
+    @torch.inference_mode()
+    def encode(self, image: Tensor, modality: str) -> Encoding:
+        """See `Engine`."""
+        with _memory_errors(), self._autocast():
+            return self._model.encode(image[None, None].to(self._device), modality)
+
+    @torch.inference_mode()
+    def decode(self, encodings: Mapping[str, Encoding]) -> Tensor:
+        """See `Engine`."""
+        with _memory_errors(), self._autocast():
+            return self._model.decode(encodings)[0].float().sigmoid().cpu()
+
+    def on_cpu(self) -> TorchEngine:
+        """See `Engine`."""
+        return TorchEngine(self._source, "cpu", self._precision)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+
+class _memory_errors:  # noqa: N801 (used like a function)
+    """Tell a full device, for which smaller tiles help, from a bug."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        # CUDA has its own class; MPS and the CPU's allocator raise a RuntimeError that says so.
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+            isinstance(error, RuntimeError) and any(words in str(error) for words in ("out of memory", "not enough memory"))
+        ):
+            raise OutOfMemory(str(error)) from error

@@ -1,0 +1,214 @@
+"""A case and a network: pay for encoding each modality once, then ask for any subset.
+
+`Session.stream` is the one road from images to probabilities; viewer, command line and evaluation all iterate it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+import numpy as np
+from torch import Tensor
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.inference.cache import FeatureCache
+from napari_shaspec.inference.canvas import Canvas, TileResult
+from napari_shaspec.inference.engine import Engine, OutOfMemory, TorchEngine
+from napari_shaspec.inference.grid import WorkingGrid, working_grid
+from napari_shaspec.inference.prediction import Prediction
+from napari_shaspec.inference.preprocess import PreparedImage, cut, prepare
+from napari_shaspec.inference.tiling import Box, most_wanted_first, tile_boxes
+from napari_shaspec.modalities import Modality, subset_name
+from napari_shaspec.model.shaspec import Encoding, ShaSpec
+from napari_shaspec.volume import Case
+
+GIB = 2**30
+LONGEST_TILE = 96
+"""Voxels along an axis of a fine tile; a whole brain at 1.5 mm then takes 4 of them."""
+
+SHORTEST_TILE = 32
+"""Below this, tiles are mostly overlap: a device that has no room for it is of no use."""
+
+OVERLAP = 16
+
+
+class Session:
+    """Predictions of one case by one network.
+
+    Parameters
+    ----------
+    model
+        A network whose modalities include those of the case.
+    case
+        The images.
+    device
+        ``auto``, ``cuda``, ``mps`` or ``cpu``.
+    precision
+        ``auto`` or ``float32``.
+    cache_bytes
+        Memory for encodings; a small budget costs time, never results.
+    engine
+        Instead of the torch engine on ``device``.
+    """
+
+    def __init__(  # noqa: PLR0913 (each has a default that most keep)
+        self,
+        model: ShaSpec,
+        case: Case,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        cache_bytes: int = 2 * GIB,
+        engine: Engine | None = None,
+    ) -> None:
+        self.case = case
+        self.notes: tuple[str, ...] = ()
+        self._engine: Engine = engine or TorchEngine(model, device, precision)
+        config = self._engine.config
+        unknown = sorted(set(case.available) - set(config.modalities))
+        if unknown:
+            raise ShaSpecError(
+                f"modalities that the network knows ({', '.join(config.modalities)})",
+                ", ".join(unknown),
+                "Leave them out of the case, or choose another checkpoint",
+            )
+        finest, coarsest = config.voxel_mm
+        self.coarse_grid = working_grid(case.grid, coarsest)
+        self.fine_grid = working_grid(case.grid, finest) if finest < coarsest else self.coarse_grid
+        self._cache = FeatureCache(cache_bytes)
+        self._prepared: dict[Modality, dict[float, PreparedImage]] = {}
+        self._longest = self._longest_tiles()
+
+    def stream(self, available: Collection[Modality] | None = None, viewport: Box | None = None) -> Iterator[TileResult]:
+        """Yield the answer piece by piece: the whole brain coarsely, then fine tiles, tumour and viewport first.
+
+        Painting every result over what was there before gives, at the end, exactly `predict`. Close the generator to
+        cancel; what was encoded until then stays in the cache. When the device runs out of memory the tiles are halved,
+        then the CPU takes over, and the stream begins again; `notes` says so.
+
+        Parameters
+        ----------
+        available
+            A non-empty subset of the case's modalities; all of them by default.
+        viewport
+            What the user sees: a box of the source grid, in file order.
+
+        Raises
+        ------
+        ShaSpecError
+            For an empty set, a modality that the case lacks, or a machine without memory for the smallest tile.
+        """
+        chosen = self._chosen(available)
+        while True:
+            try:
+                yield from self._passes(chosen, viewport)
+            except OutOfMemory as error:
+                self._fall_back(error)
+            else:
+                return
+
+    def predict(
+        self, available: Collection[Modality] | None = None, progress: Callable[[TileResult], object] | None = None
+    ) -> Prediction:
+        """Drain `stream`.
+
+        Parameters
+        ----------
+        progress
+            Called with each result.
+        """
+        channels = len(self._engine.config.outputs)
+        probabilities = np.zeros((channels, *self.case.grid.shape), np.float32)
+        for result in self.stream(available):
+            probabilities[(slice(None), *result.box.slices)] = result.probabilities
+            if progress is not None:
+                progress(result)
+        return Prediction(probabilities, self.case.grid, self._chosen(available))
+
+    def encoding(self, modality: Modality, grid: WorkingGrid, box: Box) -> Encoding:
+        """The modality's features over a box of `coarse_grid` or `fine_grid`, from the cache where they are kept."""
+
+        def make() -> Encoding:
+            return self._engine.encode(cut(self._image(modality, grid).image, box), modality)
+
+        return self._cache.get_or((modality, grid.spacing_mm, box), make)
+
+    def field(self, available: Collection[Modality], grid: WorkingGrid) -> Box:
+        """The box of a working grid that holds the brain, judged by the available images alone.
+
+        It grows to a lattice of 8 voxels, so that brain masks that differ a little give the same box, and encodings
+        serve for every subset.
+        """
+        stride = self._engine.config.stride
+        boxes = [self._image(modality, grid).foreground for modality in sorted(available)]
+        field = boxes[0]
+        for box in boxes[1:]:
+            field = field.union(box)
+        return field.snapped(max(8, stride), max(SHORTEST_TILE, 2 * stride))
+
+    def _passes(self, chosen: frozenset[Modality], viewport: Box | None) -> Iterator[TileResult]:
+        channels = len(self._engine.config.outputs)
+        coarse, fine = self.coarse_grid, self.fine_grid
+        overview = Canvas(coarse, self.field(chosen, coarse), channels)
+        detail = Canvas(fine, self.field(chosen, fine), channels)
+        overview_tiles = self._tiles(overview)
+        detail_tiles = self._tiles(detail) if fine is not coarse else []
+        total = len(overview_tiles) + len(detail_tiles)
+        for done, box in enumerate(overview_tiles, 1):
+            overview.put_tile(box, self._decode(chosen, coarse, box), OVERLAP)
+            yield TileResult(*overview.on_source(box), "coarse", done, total)
+        if not detail_tiles:
+            return
+        detail.put_coarse(overview)
+        view = fine.box_from_source(viewport) if viewport is not None else None
+        wanted = most_wanted_first(detail_tiles, detail.probabilities()[-1], detail.field.start, view)
+        for done, box in enumerate(wanted, len(overview_tiles) + 1):
+            detail.put_tile(box, self._decode(chosen, fine, box), OVERLAP)
+            yield TileResult(*detail.on_source(box), "fine", done, total)
+
+    def _tiles(self, canvas: Canvas) -> list[Box]:
+        longest = self._longest[canvas.grid.spacing_mm]
+        return tile_boxes(canvas.field, longest, min(OVERLAP, longest // 4), self._engine.config.stride)
+
+    def _decode(self, chosen: frozenset[Modality], grid: WorkingGrid, box: Box) -> Tensor:
+        return self._engine.decode({modality: self.encoding(modality, grid, box) for modality in sorted(chosen)})
+
+    def _image(self, modality: Modality, grid: WorkingGrid) -> PreparedImage:
+        if modality not in self._prepared:
+            grids = [self.coarse_grid] if self.fine_grid is self.coarse_grid else [self.coarse_grid, self.fine_grid]
+            images = prepare(self.case.images[modality], grids)
+            self._prepared[modality] = {each.spacing_mm: image for each, image in zip(grids, images, strict=True)}
+        return self._prepared[modality][grid.spacing_mm]
+
+    def _chosen(self, available: Collection[Modality] | None) -> frozenset[Modality]:
+        chosen = self.case.available if available is None else frozenset(available)
+        if not chosen or not chosen <= self.case.available:
+            raise ShaSpecError(
+                f"one or more of the modalities of {self.case.name} ({subset_name(self.case.available)})",
+                subset_name(chosen) or "none",
+                "Choose among those that the case has",
+            )
+        return chosen
+
+    def _fall_back(self, error: OutOfMemory) -> None:
+        """Halve the tiles; at the shortest, move to the CPU with long ones again."""
+        self._cache.clear()
+        device = self._engine.device
+        longest = max(self._longest.values())
+        if longest > SHORTEST_TILE:
+            shorter = max(SHORTEST_TILE, longest // 2)
+            self._longest = {spacing: min(side, shorter) for spacing, side in self._longest.items()}
+            note = f"{device} ran out of memory: tiles of at most {shorter} voxels a side instead."
+        elif device.type != "cpu":
+            self._engine = self._engine.on_cpu()
+            self._longest = self._longest_tiles()
+            note = f"{device} has no memory for the smallest tile: the CPU runs the network instead."
+        else:
+            raise ShaSpecError(
+                "memory for a tile of 32 voxels a side", f"none ({error})", "Close other programs and try again"
+            ) from error
+        self.notes = (*self.notes, note)
+
+    def _longest_tiles(self) -> dict[float, int]:
+        # The overview is meant to be one tile, so that the network sees the whole brain at once.
+        return {self.fine_grid.spacing_mm: LONGEST_TILE, self.coarse_grid.spacing_mm: 2 * LONGEST_TILE}

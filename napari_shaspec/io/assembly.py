@@ -1,0 +1,105 @@
+"""From a case's files to one grid: which grid counts, what is resampled onto it, and what the user should know.
+
+The reference is the grid that most images share. Of equally frequent grids the one with the smallest voxels counts,
+then the one whose image comes first in the order FLAIR, T1, T1c, T2. The label map has no vote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.geometry import Interpolation, describe_grid, overlap_fraction, resample
+from napari_shaspec.io.nifti import read_labels, read_volume
+from napari_shaspec.modalities import Modality
+from napari_shaspec.volume import Case, Volume
+
+LEAST_OVERLAP = 0.1
+"""Images of one head share far more of their space than this, a slab or a single slice within a head included."""
+LARGEST_BRAIN_ML = 2300.0
+"""A brain with its fluid fills up to about 2 litres, a head in the scanner more than 3."""
+
+
+def assemble(name: str, images: Mapping[Modality, Path], truth: Path | None) -> Case:
+    """Read the files of a case, bring them onto one grid, and note everything that was done on the way.
+
+    Raises
+    ------
+    ShaSpecError
+        If a file cannot be read, or if images do not overlap in space.
+    """
+    notes: list[str] = []
+    volumes: dict[Modality, Volume] = {}
+    for modality in sorted(images, key=list(Modality).index):
+        volumes[modality], said = read_volume(images[modality])
+        notes.extend(said)
+    chosen = reference_modality(volumes)
+    reference, reference_file = volumes[chosen], images[chosen]
+    for modality, volume in volumes.items():
+        volumes[modality], said = _onto(volume, images[modality], reference, reference_file)
+        notes.extend(said)
+    labels = None
+    if truth is not None:
+        labels, said = read_labels(truth)
+        notes.extend(said)
+        labels, said = _onto(labels, truth, reference, reference_file, Interpolation.NEAREST)
+        notes.extend(said)
+    large = [images[modality].name for modality, volume in volumes.items() if foreground_ml(volume) > LARGEST_BRAIN_ML]
+    if large:
+        notes.append(
+            f"{', '.join(large)}: more than {LARGEST_BRAIN_ML / 1000:g} litres differ from the background, which is "
+            "more than a brain; the models expect skull-stripped images"
+        )
+    return Case(name, volumes, labels, tuple(notes), images)
+
+
+def reference_modality(volumes: Mapping[Modality, Volume]) -> Modality:
+    """The image whose grid the case gets: the most frequent grid, then the smallest voxels, then the first modality."""
+
+    def preference(modality: Modality) -> tuple[int, float, int]:
+        grid = volumes[modality]
+        shared_by = sum(grid.same_grid(other) for other in volumes.values())
+        return -shared_by, round(grid.voxel_volume_mm3, 6), list(Modality).index(modality)
+
+    return min(volumes, key=preference)
+
+
+def foreground_ml(volume: Volume) -> float:
+    """Volume of all voxels that differ from the background, the value that most of the eight corners have."""
+    corners: NDArray[np.generic] = volume.data[np.ix_(*[(0, length - 1) for length in volume.shape])]
+    values, counts = np.unique(corners, return_counts=True)
+    background = values[counts.argmax()]
+    return float(np.count_nonzero(volume.data != background)) * volume.voxel_volume_mm3 / 1000.0
+
+
+def _onto(
+    volume: Volume,
+    file: Path,
+    reference: Volume,
+    reference_file: Path,
+    interpolation: Interpolation = Interpolation.LINEAR,
+) -> tuple[Volume, tuple[str, ...]]:
+    """A volume on the reference's grid, with the reference's affine and header, and what was done to it."""
+    if volume.same_grid(reference):
+        return reference.with_data(volume.data), ()
+    share = overlap_fraction(volume, reference)
+    resampled = resample(volume, reference, interpolation)
+    empty = resampled.data.min() == resampled.data.max()
+    lost = bool(empty) and interpolation is Interpolation.LINEAR
+    if share < LEAST_OVERLAP or lost:
+        raise ShaSpecError(
+            f"{file.name} and {reference_file.name} to show the same place",
+            f"an overlap of {share:.0%}" if share < LEAST_OVERLAP else "only background where they overlap",
+            "Check that both are of one patient and visit, and register them",
+        )
+    note = (
+        f"{file.name}: resampled ({interpolation}) from {describe_grid(volume)}, onto the grid of "
+        f"{reference_file.name}, {describe_grid(reference)}"
+    )
+    if empty and volume.data.any():
+        note += "; none of its labels is left there"
+    return resampled, (note,)

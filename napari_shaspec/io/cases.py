@@ -1,0 +1,221 @@
+"""Find out which files make up a case: a folder, files given one by one, or files with their modalities named.
+
+Layouts: one folder for each case (BraTS, UCSF, UPENN, clinical exports) at any depth up to four, which covers BIDS
+(``sub-01/ses-1/anat``) as well. docs/geometry.md lists the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.assembly import assemble
+from napari_shaspec.modalities import Modality, is_label_map, patient_part, recognise
+from napari_shaspec.volume import Case
+
+DEPTH = 4
+"""Folders below the given one that are searched: HGG/case, or sub/ses/anat."""
+
+_NAMING = "Name the files like case_flair.nii.gz, case_t1.nii.gz, case_t1c.nii.gz and case_t2.nii.gz"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFiles:
+    """The files of a case that has not been read yet.
+
+    Parameters
+    ----------
+    name
+        What tables and files call the case.
+    images
+        One file for each available modality.
+    truth
+        The label map, if there is one.
+    ignored
+        NIfTI files beside them whose names say nothing.
+    """
+
+    name: str
+    images: Mapping[Modality, Path]
+    truth: Path | None = None
+    ignored: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        ordered = {modality: self.images[modality] for modality in Modality if modality in self.images}
+        object.__setattr__(self, "images", MappingProxyType(ordered))
+
+    def __reduce__(self) -> tuple[type[CaseFiles], tuple[object, ...]]:
+        """Survive the trip between processes, which a mapping proxy does not."""
+        return type(self), (self.name, dict(self.images), self.truth, self.ignored)
+
+    def read(self) -> Case:
+        """Read the images and the label map onto one grid.
+
+        Raises
+        ------
+        ShaSpecError
+            If a file cannot be read, or if images do not overlap in space.
+        """
+        case = assemble(self.name, self.images, self.truth)
+        if not self.ignored:
+            return case
+        note = "ignored, because their names name no modality: " + _listed(self.ignored)
+        return replace(case, notes=(*case.notes, note))
+
+
+def read_case(*paths: str | Path) -> Case:
+    """Read a case from its folder, or from files given one by one.
+
+    Raises
+    ------
+    ShaSpecError
+        If no modality or one modality twice is found, if a file given by itself is not recognised, if a file cannot be
+        read, or if images do not overlap in space.
+    """
+    return case_files(*paths).read()
+
+
+def read_case_files(images: Mapping[Modality, str | Path], truth: str | Path | None = None, name: str = "") -> Case:
+    """Read a case whose modalities the caller knows, whatever the files are called.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is no image, if a file cannot be read, or if images do not overlap in space.
+    """
+    files = {modality: Path(path) for modality, path in images.items()}
+    if not files:
+        raise _nothing_found("the files given", ())
+    case = CaseFiles(name or _case_name(files.values(), ""), files, None if truth is None else Path(truth))
+    return case.read()
+
+
+def case_files(*paths: str | Path) -> CaseFiles:
+    """Tell which file is which, without reading any; the arguments and errors are those of `read_case`."""
+    given = [Path(path) for path in paths]
+    folders = [path for path in given if path.is_dir()]
+    if not folders:
+        return _of_files(given)
+    if len(given) > 1:
+        raise ShaSpecError(
+            "one case folder, or the files of one case", f"{len(given)} paths", "Give each case folder by itself"
+        )
+    cases = list(_search(folders[0], DEPTH))
+    if not cases:
+        raise _nothing_found(str(folders[0]), _nifti_files(folders[0]))
+    if len(cases) > 1:
+        raise ShaSpecError(
+            f"one case in {folders[0]}",
+            f"{len(cases)}: {', '.join(case.name for case in cases[:4])}{', ...' if len(cases) > 4 else ''}",
+            "Give the folder of one case or visit",
+        )
+    return cases[0]
+
+
+def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
+    """All cases below a folder, sorted by path, or the one that the folder itself is; nothing is read yet.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is no such folder or no case in it, or if a case has one modality twice.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ShaSpecError(f"a folder of cases at {folder}", "none", "Check the path")
+    found = list(_search(folder, DEPTH))
+    if not found:
+        raise _nothing_found(f"{folder} and the folders in it", _nifti_files(folder))
+    names = [case.name for case in found]
+    return tuple(
+        # A table's rows must differ, so equal names (one patient, two visits) give way to the folders' names.
+        case if names.count(case.name) == 1 else replace(case, name=_folder_name(case, folder))
+        for case in found
+    )
+
+
+def _search(folder: Path, depth: int) -> Iterable[CaseFiles]:
+    """A folder that holds a recognised image is a case; of any other the folders in it are searched."""
+    files = _nifti_files(folder)
+    if any(recognise(path) for path in files):
+        yield _sorted_out(files, folder.resolve().name)
+    elif depth:
+        for inner in sorted(folder.iterdir()):
+            if inner.is_dir() and not inner.name.startswith("."):
+                yield from _search(inner, depth - 1)
+
+
+def _of_files(files: list[Path]) -> CaseFiles:
+    for path in files:
+        if not path.is_file():
+            raise ShaSpecError(f"a file or folder at {path}", "nothing", "Check the path")
+    case = _sorted_out(files, "")
+    if not case.images:
+        raise _nothing_found("the files given", files)
+    if case.ignored:
+        raise ShaSpecError(
+            "file names that tell the modality", _listed(case.ignored), f"{_NAMING}, or say which modality each one is"
+        )
+    return case
+
+
+def _sorted_out(files: Iterable[Path], fallback: str) -> CaseFiles:
+    images: dict[Modality, Path] = {}
+    truths: list[Path] = []
+    ignored: list[Path] = []
+    for path in files:
+        modality = recognise(path)
+        if modality is None:
+            (truths if is_label_map(path) else ignored).append(path)
+            continue
+        if modality in images:
+            raise ShaSpecError(
+                f"each modality once in {path.parent}",
+                f"{modality.title} twice, {images[modality].name} and {path.name}",
+                "Remove one of them, keep each case in a folder of its own, or give the files one by one",
+            )
+        images[modality] = path
+    if len(truths) > 1:
+        raise ShaSpecError(
+            f"at most one label map in {truths[0].parent}", _listed(truths), "Remove one, or give the files one by one"
+        )
+    name = _case_name(images.values(), fallback)
+    return CaseFiles(name, images, truths[0] if truths else None, tuple(ignored))
+
+
+def _case_name(images: Iterable[Path], fallback: str) -> str:
+    """The part that all names share before the sequence's name, else the folder's name."""
+    parts = {patient_part(path) for path in images}
+    shared = parts.pop() if len(parts) == 1 else ""
+    return shared or fallback or next((path.resolve().parent.name for path in images), "") or "case"
+
+
+def _folder_name(case: CaseFiles, folder: Path) -> str:
+    inside = next(iter(case.images.values())).parent.relative_to(folder)
+    return "_".join(part for part in inside.parts if part != "anat") or case.name
+
+
+def _nifti_files(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        # Names with a leading dot are none of ours; macOS leaves ._case_t1.nii.gz on foreign disks.
+        if path.name.lower().endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _listed(paths: Iterable[Path], most: int = 6) -> str:
+    names = [path.name for path in paths]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _nothing_found(place: str, files: Iterable[Path]) -> ShaSpecError:
+    found = _listed(files)
+    return ShaSpecError(
+        f"at least one of FLAIR, T1, T1c, T2 in {place}",
+        f"only {found}" if found else "no NIfTI file",
+        f"{_NAMING}, or say which modality each file is",
+    )

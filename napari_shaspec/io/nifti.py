@@ -1,0 +1,178 @@
+"""Read and write NIfTI: images as float32, label maps as `Label`, results with the grid and codes of their source.
+
+Writing is atomic: a file is either there in full or not at all, and is never replaced unless that was asked for.
+"""
+
+# mypy: untyped-calls-exclude="nibabel"
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from uuid import uuid4
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.orientation import affine_of, header_for
+from napari_shaspec.io.voxels import VoxelFile, open_voxels
+from napari_shaspec.regions import from_convention, guess_convention
+from napari_shaspec.volume import Volume
+
+WRITTEN_BY = b"napari-shaspec"
+_COMPRESSION = 4  # a tenth larger than level 9 and many times faster
+
+
+def read_volume(path: str | Path) -> tuple[Volume, tuple[str, ...]]:
+    """Read an image as float32, with notes on what its header left open.
+
+    Raises
+    ------
+    ShaSpecError
+        If the file is missing, damaged, no NIfTI file, too large or more than one volume, if its orientation cannot be
+        used, or if its voxels are empty, constant or not finite.
+    """
+    voxels = open_voxels(Path(path))
+    affine, notes = affine_of(voxels.header, voxels.shape)
+    data = _image(voxels)
+    lowest, highest = float(data.min()), float(data.max())
+    if lowest == highest:
+        found = "only zeros" if lowest == 0 else f"the value {lowest:g} everywhere"
+        raise ShaSpecError(f"an image in {voxels.path.name}", found, "Export the image again, or leave this file out")
+    return Volume(data, affine, voxels.header), _of_file(voxels, notes)
+
+
+def read_labels(path: str | Path) -> tuple[Volume, tuple[str, ...]]:
+    """Read a label map as `Label` values (uint8); the convention is told by its values and name.
+
+    Raises
+    ------
+    ShaSpecError
+        As `read_volume` (but a label map may be empty), and if a value is no label of BraTS.
+    """
+    voxels = open_voxels(Path(path))
+    affine, notes = affine_of(voxels.header, voxels.shape)
+    numbers = _whole_numbers(voxels)
+    convention, doubt = guess_convention(numbers, voxels.path)
+    labels = from_convention(numbers, convention)
+    return Volume(labels, affine, voxels.header), _of_file(voxels, (*notes, doubt) if doubt else notes)
+
+
+def write_volume(volume: Volume, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a volume, with qform, sform, codes and units of the header it carries.
+
+    Booleans are written as uint8, 64-bit integers as int32 and half precision as float32, for other tools' sake.
+
+    Raises
+    ------
+    ShaSpecError
+        If the name does not end in ``.nii`` or ``.nii.gz``, if the file exists and ``overwrite`` is not set, or if the
+        folder does not exist or cannot be written. Nothing is left behind then.
+    """
+    path = Path(path)
+    check_writable(path, overwrite=overwrite)
+    data = _storable(volume.data, path)
+    header = header_for(volume.header, volume.affine, volume.shape)
+    header["descrip"] = WRITTEN_BY
+    header.set_data_dtype(data.dtype)
+    kind: type[nib.Nifti1Image] = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    image = kind(data, None, header)  # without an affine nibabel leaves both forms as they are
+    temporary = path.with_name(f".{uuid4().hex}.partial")
+    try:
+        with temporary.open("xb") as file:
+            if path.name.lower().endswith(".gz"):
+                # Without a name and time in the stream, equal results are equal files.
+                with gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as stream:
+                    image.to_stream(stream)
+            else:
+                image.to_stream(file)
+            file.flush()
+            os.fsync(file.fileno())
+        check_writable(path, overwrite=overwrite)  # someone may have been faster
+        temporary.replace(path)
+    except OSError as error:
+        raise ShaSpecError(
+            f"to write {path}",
+            error.strerror or str(error),
+            "Check permissions and free space, or choose another folder",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse a path that `write_volume` would refuse, before an expensive computation starts.
+
+    Raises
+    ------
+    ShaSpecError
+        As `write_volume`.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        raise ShaSpecError("an output name that ends in .nii.gz or .nii", str(path), "Change the name")
+    if not path.parent.is_dir():
+        raise ShaSpecError(f"an existing folder for {path.name}", f"none at {path.parent}", "Create the folder first")
+    if path.is_dir():
+        raise ShaSpecError("a file name", f"the folder {path}", "Add a file name such as seg.nii.gz")
+    if path.exists() and not overwrite:
+        raise ShaSpecError(f"no file at {path}", "one", "Choose another name, or allow it to be overwritten")
+    if not os.access(path.parent, os.W_OK):
+        raise ShaSpecError(f"to write into {path.parent}", "no permission", "Choose another folder")
+
+
+def _image(voxels: VoxelFile) -> NDArray[np.float32]:
+    """All voxels as float32 (X, Y, Z) in Fortran order, the order of the file."""
+    data = np.empty(voxels.shape, np.float32, order="F")
+    flat = data.reshape(-1, order="F")
+    done = strange = 0
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows float32 becomes infinite and is counted
+        for piece in voxels.pieces():
+            flat[done : done + piece.size] = piece
+            strange += piece.size - int(np.count_nonzero(np.isfinite(flat[done : done + piece.size])))
+            done += piece.size
+    if strange:
+        raise ShaSpecError(
+            f"finite values in {voxels.path.name}",
+            f"{strange} of {data.size} voxels that are not a number or infinite",
+            "Replace them, with numpy.nan_to_num for example",
+        )
+    return data
+
+
+def _whole_numbers(voxels: VoxelFile) -> NDArray[np.uint8]:
+    """All voxels as uint8 (X, Y, Z); floats are fine as long as they are whole."""
+    data = np.empty(voxels.shape, np.uint8, order="F")
+    flat = data.reshape(-1, order="F")
+    done = 0
+    for piece in voxels.pieces():
+        whole = (piece >= 0) & (piece <= 255) & (piece == np.floor(piece))
+        if not whole.all():
+            raise ShaSpecError(
+                f"labels 0 to 4 in {voxels.path.name}",
+                f"the value {piece[~whole][0]:g}",
+                "Check that the file is a BraTS label map, not an image",
+            )
+        flat[done : done + piece.size] = piece
+        done += piece.size
+    return data
+
+
+def _storable(data: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
+    if data.dtype.kind == "b":
+        return data.astype(np.uint8)
+    if data.dtype.kind == "f":
+        return data if data.dtype == np.float64 else data.astype(np.float32, copy=False)
+    if data.dtype.itemsize < 8:
+        return data
+    limits = np.iinfo(np.int32)
+    if int(data.min()) < limits.min or int(data.max()) > limits.max:
+        raise ShaSpecError(f"numbers of 32 bits for {path.name}", "larger ones", "Convert the data to float64 first")
+    return data.astype(np.int32)
+
+
+def _of_file(voxels: VoxelFile, notes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{voxels.path.name}: {note}" for note in notes)

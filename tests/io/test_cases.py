@@ -1,0 +1,174 @@
+"""Which files make up a case, in every layout, and what is said when they make none."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.cases import case_files, find_cases, read_case, read_case_files
+from napari_shaspec.modalities import Modality
+
+Save = Callable[..., Path]
+FLAIR, T1, T1C, T2 = Modality
+GLIOMA = Path(__file__).parents[3] / "shared" / "data" / "glioma"
+
+LAYOUTS = {
+    "BraTS 2020": (
+        "BraTS20_Training_001/BraTS20_Training_001_{}.nii.gz",
+        "flair t1 t1ce t2 seg",
+        "BraTS20_Training_001",
+    ),
+    "BraTS 2023": ("BraTS-GLI-00000-000/BraTS-GLI-00000-000-{}.nii.gz", "t2f t1n t1c t2w seg", "BraTS-GLI-00000-000"),
+    "BIDS": ("sub-01/anat/sub-01_{}.nii.gz", "FLAIR T1w ce-gd_T1w T2w dseg", "sub-01"),
+    "BIDS session": ("sub-01/ses-2/anat/sub-01_ses-2_{}.nii", "FLAIR T1w ce-gd_T1w T2w dseg", "sub-01_ses-2"),
+    "clinical": ("patient 7/{}.nii.gz", "dark-fluid;T1 pre;AX_T1_POST;T2_TSE;labels", "patient 7"),
+}
+
+
+@pytest.fixture
+def save_case(save: Save, image: NDArray[np.float32], tmp_path: Path) -> Callable[..., Path]:
+    """Write files that hold 1, 2, 3, ... plus noise, and return the first folder below the test's own."""
+
+    def write(pattern: str, names: str) -> Path:
+        kinds = names.split(";") if ";" in names else names.split()
+        for index, kind in enumerate(kinds):
+            label_map = kind in {"seg", "dseg", "labels"}
+            save(pattern.format(kind), (image > 100).astype(np.uint8) if label_map else image + index)
+        return tmp_path / Path(pattern).parts[0]
+
+    return write
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_case_folder(save_case: Callable[..., Path], image: NDArray[np.float32], layout: str) -> None:
+    pattern, names, name = LAYOUTS[layout]
+    case = read_case(save_case(pattern, names))
+    assert (case.name, list(case.images), case.notes) == (name, list(Modality), ())
+    for index, modality in enumerate(Modality):
+        np.testing.assert_array_equal(case.images[modality].data, image + index)
+        assert case.files[modality].is_file()
+    assert case.truth is not None
+    np.testing.assert_array_equal(case.truth.data, image > 100)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_files_given_one_by_one(save_case: Callable[..., Path], layout: str) -> None:
+    pattern, names, name = LAYOUTS[layout]
+    files = sorted(save_case(pattern, names).rglob("*.nii*"), reverse=True)
+    case = case_files(*map(str, files))
+    assert list(case.images) == list(Modality)
+    assert case.truth is not None
+    assert case.name == name
+    assert case_files(case.images[T1C]).name == name
+
+
+def test_any_subset_with_or_without_a_label_map(save_case: Callable[..., Path]) -> None:
+    case = read_case(save_case("a/a_{}.nii", "t1ce t2"))
+    assert (case.available, case.truth) == ({T1C, T2}, None)
+
+
+def test_modalities_named_by_the_caller(save: Save, image: NDArray[np.float32]) -> None:
+    path = save("x/IM-0001.nii", image)
+    truth = save("x/drawn.nii", (image > 100).astype(np.uint8))
+    case = read_case_files({T2: path}, truth)
+    assert (case.name, case.available, case.files) == ("IM-0001", {T2}, {T2: path})
+    assert case.truth is not None
+    assert read_case_files({T2: str(path)}, name="n").name == "n"
+    with pytest.raises(ShaSpecError, match="no NIfTI file"):
+        read_case_files({})
+
+
+def test_what_is_no_modality_is_ignored_with_a_note(save_case: Callable[..., Path]) -> None:
+    folder = save_case("a/a_{}.nii", "flair ADC brain_mask")
+    (folder / "a.json").write_text("{}")
+    (folder / "._a_t1.nii").write_text("left by macOS")
+    assert read_case(folder).notes == ("ignored, because their names name no modality: a_ADC.nii, a_brain_mask.nii",)
+    with pytest.raises(ShaSpecError, match=r"found a_ADC.nii\..*say which modality"):
+        read_case(folder / "a_flair.nii", folder / "a_ADC.nii")
+
+
+@pytest.mark.parametrize("given", ["folder", "files"])
+def test_one_modality_twice(save_case: Callable[..., Path], given: str) -> None:
+    folder = save_case("a/a_{}.nii", "t1ce t1_gd")
+    paths = [folder] if given == "folder" else sorted(folder.iterdir())
+    with pytest.raises(ShaSpecError, match=r"T1c twice, a_t1_gd.nii and a_t1ce.nii"):
+        read_case(*paths)
+
+
+def test_two_label_maps(save_case: Callable[..., Path]) -> None:
+    with pytest.raises(ShaSpecError, match=r"at most one label map.*a_labels.nii, a_seg.nii"):
+        read_case(save_case("a/a_{}.nii", "flair seg labels"))
+
+
+def test_no_modality(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    folder = save_case("a/{}.nii", "ADC seg brain")
+    with pytest.raises(ShaSpecError, match=r"found only ADC.nii, brain.nii, seg.nii. Name the files like case_flair"):
+        read_case(folder)
+    with pytest.raises(ShaSpecError, match=r"found only seg.nii"):
+        read_case(folder / "seg.nii")
+    with pytest.raises(ShaSpecError, match="no NIfTI file"):
+        read_case()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ShaSpecError, match="no NIfTI file"):
+        read_case(tmp_path / "empty")
+    with pytest.raises(ShaSpecError, match="found nothing"):
+        read_case(tmp_path / "missing")
+
+
+def test_a_folder_is_given_by_itself(save_case: Callable[..., Path]) -> None:
+    folder = save_case("a/a_{}.nii", "flair t1")
+    with pytest.raises(ShaSpecError, match="found 2 paths"):
+        read_case(folder, folder / "a_flair.nii")
+
+
+def test_a_folder_of_many_cases_is_no_case(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    for visit in "12":
+        save_case("sub-01/ses-" + visit + "/anat/sub-01_ses-" + visit + "_{}.nii", "FLAIR T1w")
+    with pytest.raises(ShaSpecError, match="found 2: sub-01_ses-1, sub-01_ses-2"):
+        read_case(tmp_path / "sub-01")
+    assert read_case(tmp_path / "sub-01" / "ses-2").name == "sub-01_ses-2"
+
+
+def test_cases_below_a_folder_are_sorted_and_not_read(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    save_case("data/LGG/c/c_{}.nii", "t1 t2")
+    save_case("data/HGG/b/b_{}.nii", "t1 seg")
+    save_case("data/HGG/a/a_{}.nii", "flair ADC")
+    save_case("data/.hidden/d/d_{}.nii", "flair")
+    (tmp_path / "data" / "HGG" / "a" / "a_t2.nii").write_text("broken")
+    cases = find_cases(tmp_path / "data")
+    assert [case.name for case in cases] == ["a", "b", "c"]
+    assert [case.truth is not None for case in cases] == [False, True, False]
+    assert [path.name for path in cases[0].ignored] == ["a_ADC.nii"]
+    with pytest.raises(ShaSpecError, match="a_t2"):
+        cases[0].read()
+    assert cases[1].read().available == {T1}
+    assert pickle.loads(pickle.dumps(cases[1])) == cases[1]  # noqa: S301
+    assert find_cases(tmp_path / "data" / "HGG" / "b") == (cases[1],)
+
+
+def test_equal_names_give_way_to_folders(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    save_case("data/p1/visit1/p1_{}.nii", "t1")
+    save_case("data/p1/visit2/p1_{}.nii", "t1")
+    save_case("data/p2/p2_{}.nii", "t1")
+    assert [case.name for case in find_cases(tmp_path / "data")] == ["p1_visit1", "p1_visit2", "p2"]
+
+
+def test_no_cases(tmp_path: Path) -> None:
+    with pytest.raises(ShaSpecError, match="and the folders in it"):
+        find_cases(tmp_path)
+    with pytest.raises(ShaSpecError, match="folder of cases"):
+        find_cases(tmp_path / "missing")
+
+
+@pytest.mark.skipif(not GLIOMA.is_dir(), reason="needs ../shared/data/glioma, two real cases")
+def test_real_cases() -> None:
+    cases = find_cases(GLIOMA)
+    assert [case.name for case in cases] == ["TCGA-DU-7294", "TCGA-FG-6692"]
+    case = cases[0].read()
+    assert (case.grid.shape, case.available, case.notes) == ((240, 240, 155), frozenset(Modality), ())
+    assert case.truth is not None
+    assert set(np.unique(case.truth.data)) == {0, 1, 2}
