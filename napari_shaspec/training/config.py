@@ -52,7 +52,7 @@ class TrainConfig:
     coarse_patch: tuple[int, int, int] = (56, 64, 56)
     coarse_steps: int = 1500
     coarse_share: float = 0.25
-    learning_rate: float = 5e-3
+    learning_rate: float = 6e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
     alpha: float = 0.1
