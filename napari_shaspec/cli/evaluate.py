@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision, Weights
-from napari_shaspec.cli.outputs import check_output, staged
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.atomic import check_output, staged
 
 if TYPE_CHECKING:
     from napari_shaspec.evaluation.subsets import Score
@@ -81,7 +81,7 @@ def _scores(model: ShaSpec, files: CaseFiles, position: str, device: str, precis
     for note in case.notes:
         say(f"{case.name}: {note}")
     session = Session(model, case, device=device, precision=precision.value)
-    with progress_bar() as advance:
+    with progress_bar(f"{position}, {case.name}") as advance:
         scores = evaluate_case(session, case, lambda done, total: advance(f"{position}, {case.name}", done, total))
     for note in session.notes:
         say(f"{case.name}: {note}")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision, Weights
-from napari_shaspec.cli.outputs import check_output, staged
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.atomic import check_output, staged
 from napari_shaspec.modalities import Modality, parse_subset, recognise, subset_name
 from napari_shaspec.regions import Convention, Region, to_convention
 
@@ -143,7 +143,7 @@ def _predicted(case: Case, weights: Path | None, device: str, precision: Precisi
     checkpoint = load_weights(weights)
     start = time.perf_counter()
     session = Session(checkpoint.model, case, device=device, precision=precision.value)
-    with progress_bar() as advance:
+    with progress_bar("preparing") as advance:
         prediction = session.predict(progress=lambda tile: advance(f"{tile.stage} pass", tile.done, tile.total))
     _say_how(session, prediction, time.perf_counter() - start)
     return prediction

@@ -32,15 +32,21 @@ def load_weights(path: Path | None) -> Checkpoint:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Advance]:
-    """A bar on standard error that vanishes when it is done; nothing where that is no terminal."""
+def progress_bar(first: str) -> Iterator[Advance]:
+    """A bar on standard error that vanishes when it is done; nothing where that is no terminal.
+
+    Parameters
+    ----------
+    first
+        What is being done until the first advance.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task(first, total=None)
 
         def advance(doing: str, done: int, total: int) -> None:
             bar.update(task, description=doing, completed=done, total=total)

@@ -52,12 +52,10 @@ def simulate(
     names = [f"SIM-{seed}-{index:03d}" for index in range(count)]
     if out.exists() and not out.is_dir():
         raise ShaSpecError("a folder to write cases to", f"the file {out}", "Choose another name")
-    taken = [
-        name for name in names if (out / name).exists() and (not (out / name).is_dir() or any((out / name).iterdir()))
-    ]
+    taken = [name for name in names if _is_taken(out / name)]
     if taken:
         raise ShaSpecError(f"no case {taken[0]} in {out}", "one", "Choose another folder or seed, or remove it first")
-    with progress_bar() as advance:
+    with progress_bar("simulating") as advance:
         for index, name in enumerate(names):
             advance("simulating", index, count)
             case = simulate_case(case_seed(seed, index), name, voxel_mm, SETTINGS[settings.value])
@@ -70,14 +68,17 @@ def case_seed(seed: int, index: int) -> int:
     return FIRST_SEED + seed * SEEDS_APART + index
 
 
+def _is_taken(folder: Path) -> bool:
+    return any(folder.iterdir()) if folder.is_dir() else folder.exists()
+
+
 def _write_case(case: Case, folder: Path) -> None:
     """Write all files of a case, or none."""
     from napari_shaspec.io.nifti import write_volume
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{uuid4().hex}.partial")
-    partial.mkdir()
     try:
+        partial.mkdir(parents=True)
         for modality, volume in case.images.items():
             write_volume(volume, partial / f"{case.name}_{ENDINGS[modality]}.nii.gz")
         if case.truth is not None:
@@ -85,5 +86,9 @@ def _write_case(case: Case, folder: Path) -> None:
         if folder.exists():
             folder.rmdir()
         partial.rename(folder)
+    except OSError as error:
+        raise ShaSpecError(
+            f"to write {folder}", error.strerror or str(error), "Check permissions and free space"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

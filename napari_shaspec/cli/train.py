@@ -35,6 +35,7 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
 ) -> None:
     """Train a network, on simulated cases or on yours."""
+    from napari_shaspec.io.cases import find_cases
     from napari_shaspec.training.config import PRESETS
     from napari_shaspec.training.train import train as run
 
@@ -43,16 +44,10 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     best = run(
         config,
         out,
-        folders=_case_folders(folder) if folder is not None else None,
+        cases=find_cases(folder) if folder is not None else (),
         device=device,
         devices=devices,
         resume=resume,
         command=" ".join(["napari-shaspec", *sys.argv[1:]]),
     )
     typer.echo(f"Wrote {best}")
-
-
-def _case_folders(folder: Path) -> list[Path]:
-    from napari_shaspec.io.cases import find_cases
-
-    return [next(iter(files.images.values())).parent for files in find_cases(folder)]

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from pathlib import Path
 from statistics import fmean
-from uuid import uuid4
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.subsets import Score
+from napari_shaspec.io.atomic import replacing
 from napari_shaspec.modalities import Modality, nonempty_subsets, parse_subset, subset_name
 from napari_shaspec.regions import Region
 
@@ -40,16 +40,8 @@ def write_scores(scores: Iterable[Score], path: Path) -> None:
         # Six decimals of Dice, and micrometres: more than any evaluation can tell apart.
         numbers = f"{score.dice:.6f}", f"{score.hd95_mm:.3f}"
         writer.writerow((score.case, subset_name(score.available), score.region.value, *numbers))
-    temporary = path.with_name(f".{uuid4().hex}.partial")
-    try:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-        temporary.replace(path)
-    except OSError as error:
-        raise ShaSpecError(
-            f"to write {path}", error.strerror or str(error), "Check permissions and free space"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as place:
+        place.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def read_scores(path: Path) -> list[Score]:

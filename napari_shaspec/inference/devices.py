@@ -28,13 +28,13 @@ def choose_device(name: str = "auto") -> torch.device:
     working = working_devices()
     if name == "auto":
         return torch.device(working[0])
-    if name.split(":")[0] not in working:
+    if name.partition(":")[0] not in working:
         raise ShaSpecError(f"a device out of auto, {', '.join(working)}", name, "Choose one that works on this machine")
     return torch.device(name)
 
 
 def fast_precision(device: torch.device) -> torch.dtype:
-    """The number format that 3-D convolutions run fastest in: bfloat16 where the hardware multiplies it, else float32."""
+    """The format in which 3-D convolutions run fastest: bfloat16 where the hardware multiplies it, else float32."""
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     if device.type == "cuda":

@@ -15,7 +15,7 @@ from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
 
 
-class OutOfMemory(Exception):
+class OutOfMemoryError(Exception):
     """The device has no room for a tile of this size."""
 
 
@@ -31,10 +31,10 @@ class Engine(Protocol):
         """Where it runs."""
 
     def encode(self, image: Tensor, modality: str) -> Encoding:
-        """(X, Y, Z) float32 on the CPU -> the encoding, wherever the engine keeps it. May raise `OutOfMemory`."""
+        """(X, Y, Z) float32 on the CPU -> the encoding, wherever the engine keeps it. May raise `OutOfMemoryError`."""
 
     def decode(self, encodings: Mapping[str, Encoding]) -> Tensor:
-        """Encodings -> probabilities (R, X, Y, Z), float32 on the CPU. May raise `OutOfMemory`."""
+        """Encodings -> probabilities (R, X, Y, Z), float32 on the CPU. May raise `OutOfMemoryError`."""
 
     def on_cpu(self) -> Engine:
         """The same network on the CPU, for when the device has no room at all."""
@@ -60,7 +60,7 @@ class TorchEngine:
         self._precision = precision
         self._dtype = fast_precision(self._device) if precision == "auto" else torch.float32
         self._source = model
-        memory_format = torch.channels_last_3d if model.config.spatial_dims == 3 else torch.channels_last  # noqa: PLR2004
+        memory_format = torch.channels_last_3d if model.config.spatial_dims == 3 else torch.channels_last
         self._model = copy.deepcopy(model).to(self._device, memory_format=memory_format).eval()
 
     @property
@@ -107,6 +107,7 @@ class _memory_errors:  # noqa: N801 (used like a function)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         # CUDA has its own class; MPS and the CPU's allocator raise a RuntimeError that says so.
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-            isinstance(error, RuntimeError) and any(words in str(error) for words in ("out of memory", "not enough memory"))
+            isinstance(error, RuntimeError)
+            and any(words in str(error) for words in ("out of memory", "not enough memory"))
         ):
-            raise OutOfMemory(str(error)) from error
+            raise OutOfMemoryError(str(error)) from error

@@ -6,6 +6,7 @@ separable, exact for oblique and anisotropic sources too, and one small matrix f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -29,15 +30,25 @@ class Axis:
     def weights_from(self, other: Axis) -> Tensor:
         """Rows that sum to 1, (self.count, other.count): interpolate values on ``other`` at this axis' centres.
 
-        A triangle as wide as the longer of both steps: linear interpolation towards finer cells, and an average that
-        prevents aliasing towards coarser ones. Beyond the last centre the last value is continued.
+        Linear interpolation; towards coarser cells, its mean over a window that makes up for the difference in size,
+        which prevents aliasing. Straight lines stay straight, so nothing moves by a fraction of a voxel. Beyond the
+        last centre the last value is continued.
         """
         mine = self.start_mm + (torch.arange(self.count, dtype=torch.float64) + 0.5) * self.step_mm
         theirs = other.start_mm + (torch.arange(other.count, dtype=torch.float64) + 0.5) * other.step_mm
-        mine = mine.clamp(float(theirs[0]), float(theirs[-1]))
-        width = max(self.step_mm, other.step_mm)
-        weights = (1 - (mine[:, None] - theirs[None]).abs() / width).clamp(min=0)
+        distance = (mine.clamp(float(theirs[0]), float(theirs[-1]))[:, None] - theirs[None]) / other.step_mm
+        window = math.sqrt(max(0.0, (self.step_mm / other.step_mm) ** 2 - 1))
+        if window < 1e-3:
+            weights = (1 - distance.abs()).clamp(min=0)
+        else:
+            weights = _hat_integral(distance + window / 2) - _hat_integral(distance - window / 2)
         return (weights / weights.sum(1, keepdim=True)).float()
+
+
+def _hat_integral(place: Tensor) -> Tensor:
+    """Integral from minus infinity of the linear interpolation kernel, 1 - |t| on [-1, 1]."""
+    place = place.clamp(-1, 1)
+    return torch.where(place < 0, (1 + place) ** 2 / 2, 1 - (1 - place) ** 2 / 2)
 
 
 def apply_weights(values: Tensor, weights: tuple[Tensor, Tensor, Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.cache import FeatureCache
 from napari_shaspec.inference.canvas import Canvas, TileResult
-from napari_shaspec.inference.engine import Engine, OutOfMemory, TorchEngine
+from napari_shaspec.inference.engine import Engine, OutOfMemoryError, TorchEngine
 from napari_shaspec.inference.grid import WorkingGrid, working_grid
 from napari_shaspec.inference.prediction import Prediction
 from napari_shaspec.inference.preprocess import PreparedImage, cut, prepare
@@ -51,7 +51,7 @@ class Session:
         Instead of the torch engine on ``device``.
     """
 
-    def __init__(  # noqa: PLR0913 (each has a default that most keep)
+    def __init__(
         self,
         model: ShaSpec,
         case: Case,
@@ -79,7 +79,9 @@ class Session:
         self._prepared: dict[Modality, dict[float, PreparedImage]] = {}
         self._longest = self._longest_tiles()
 
-    def stream(self, available: Collection[Modality] | None = None, viewport: Box | None = None) -> Iterator[TileResult]:
+    def stream(
+        self, available: Collection[Modality] | None = None, viewport: Box | None = None
+    ) -> Iterator[TileResult]:
         """Yield the answer piece by piece: the whole brain coarsely, then fine tiles, tumour and viewport first.
 
         Painting every result over what was there before gives, at the end, exactly `predict`. Close the generator to
@@ -102,7 +104,7 @@ class Session:
         while True:
             try:
                 yield from self._passes(chosen, viewport)
-            except OutOfMemory as error:
+            except OutOfMemoryError as error:
                 self._fall_back(error)
             else:
                 return
@@ -190,7 +192,7 @@ class Session:
             )
         return chosen
 
-    def _fall_back(self, error: OutOfMemory) -> None:
+    def _fall_back(self, error: OutOfMemoryError) -> None:
         """Halve the tiles; at the shortest, move to the CPU with long ones again."""
         self._cache.clear()
         device = self._engine.device

@@ -55,8 +55,7 @@ class Box:
         """Grown outwards to multiples of ``lattice``, and to sides of at least ``least``."""
         start = tuple(lattice * (value // lattice) for value in self.start)
         stop = tuple(
-            max(lattice * math.ceil(value / lattice), low + least)
-            for value, low in zip(self.stop, start, strict=True)
+            max(lattice * math.ceil(value / lattice), low + least) for value, low in zip(self.stop, start, strict=True)
         )
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 

@@ -8,15 +8,14 @@ Writing is atomic: a file is either there in full or not at all, and is never re
 from __future__ import annotations
 
 import gzip
-import os
 from pathlib import Path
-from uuid import uuid4
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.atomic import check_output, replacing
 from napari_shaspec.io.orientation import affine_of, header_for
 from napari_shaspec.io.voxels import VoxelFile, open_voxels
 from napari_shaspec.regions import from_convention, guess_convention
@@ -80,27 +79,13 @@ def write_volume(volume: Volume, path: str | Path, *, overwrite: bool = False) -
     header.set_data_dtype(data.dtype)
     kind: type[nib.Nifti1Image] = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     image = kind(data, None, header)  # without an affine nibabel leaves both forms as they are
-    temporary = path.with_name(f".{uuid4().hex}.partial")
-    try:
-        with temporary.open("xb") as file:
-            if path.name.lower().endswith(".gz"):
-                # Without a name and time in the stream, equal results are equal files.
-                with gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as stream:
-                    image.to_stream(stream)
-            else:
-                image.to_stream(file)
-            file.flush()
-            os.fsync(file.fileno())
-        check_writable(path, overwrite=overwrite)  # someone may have been faster
-        temporary.replace(path)
-    except OSError as error:
-        raise ShaSpecError(
-            f"to write {path}",
-            error.strerror or str(error),
-            "Check permissions and free space, or choose another folder",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, overwrite=overwrite) as place, place.open("wb") as file:
+        if path.name.lower().endswith(".gz"):
+            # Without a name and time in the stream, equal results are equal files.
+            with gzip.GzipFile("", "wb", _COMPRESSION, file, mtime=0) as stream:
+                image.to_stream(stream)
+        else:
+            image.to_stream(file)
 
 
 def check_writable(path: str | Path, *, overwrite: bool = False) -> None:
@@ -111,17 +96,7 @@ def check_writable(path: str | Path, *, overwrite: bool = False) -> None:
     ShaSpecError
         As `write_volume`.
     """
-    path = Path(path)
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        raise ShaSpecError("an output name that ends in .nii.gz or .nii", str(path), "Change the name")
-    if not path.parent.is_dir():
-        raise ShaSpecError(f"an existing folder for {path.name}", f"none at {path.parent}", "Create the folder first")
-    if path.is_dir():
-        raise ShaSpecError("a file name", f"the folder {path}", "Add a file name such as seg.nii.gz")
-    if path.exists() and not overwrite:
-        raise ShaSpecError(f"no file at {path}", "one", "Choose another name, or allow it to be overwritten")
-    if not os.access(path.parent, os.W_OK):
-        raise ShaSpecError(f"to write into {path.parent}", "no permission", "Choose another folder")
+    check_output(Path(path), (".nii.gz", ".nii"), overwrite=overwrite)
 
 
 def _image(voxels: VoxelFile) -> NDArray[np.float32]:

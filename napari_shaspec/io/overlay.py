@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import nibabel as nib
 import numpy as np
@@ -20,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.atomic import replacing
 from napari_shaspec.regions import Label
 from napari_shaspec.volume import Volume
 
@@ -87,16 +87,8 @@ def write_overlay(image: Volume, labels: NDArray[np.uint8], path: Path) -> None:
             f"labels on the image's grid {image.shape}", f"shape {labels.shape}", "Bring both onto one grid first"
         )
     picture = draw(tuple(views(image, labels)), sorted(set(np.unique(labels).tolist()) & set(COLOURS)))
-    temporary = path.with_name(f".{uuid4().hex}.partial")
-    try:
-        picture.save(temporary, "PNG", optimize=True)
-        temporary.replace(path)
-    except OSError as error:
-        raise ShaSpecError(
-            f"to write {path}", error.strerror or str(error), "Check permissions and free space"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as place:
+        picture.save(place, "PNG", optimize=True)
 
 
 def views(image: Volume, labels: NDArray[np.uint8]) -> Iterator[View]:

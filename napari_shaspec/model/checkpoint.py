@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.model.config import ModelConfig
@@ -46,7 +47,13 @@ class Checkpoint:
 
 
 def save_checkpoint(model: ShaSpec, path: Path, training: dict[str, Any], statement: str = SIMULATED_STATEMENT) -> None:
-    """Write the weights in float32 and their configuration; atomically, over an older file of that name."""
+    """Write the weights in float32 and their configuration; atomically, over an older file of that name.
+
+    Raises
+    ------
+    ShaSpecError
+        If the file cannot be written.
+    """
     header = {
         "format": FORMAT,
         "config": json.dumps(model.config.to_dict()),
@@ -54,13 +61,20 @@ def save_checkpoint(model: ShaSpec, path: Path, training: dict[str, Any], statem
         "statement": statement,
     }
     tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
+    temporary = path.with_name(f".{uuid4().hex}.partial")
     try:
-        save_file(tensors, temporary, metadata=header)
-        Path(temporary).replace(path)
+        # Opened here, because safetensors' own writer leaves a file that only its owner may read.
+        with temporary.open("xb") as file:
+            file.write(save(tensors, metadata=header))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise ShaSpecError(
+            f"to write {path}", error.strerror or str(error), "Check permissions and free space"
+        ) from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
@@ -77,27 +91,34 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            tensors = {
+                name: file.get_tensor(name).to(torch.float32, copy=True)  # a copy, not the file mapped into memory
+                for name in file.keys()  # noqa: SIM118 (not a mapping)
+            }
     except (SafetensorError, OSError) as error:
         raise ShaSpecError(
-            "a .safetensors checkpoint", f"{path.name}, which is not one ({error})",
+            "a .safetensors checkpoint",
+            f"{path.name}, which is not one ({error})",
             "Choose a file written by napari-shaspec; pickled files (.pt, .pth, .ckpt) are not opened",
         ) from error
     if header.get("format") != FORMAT:
         raise ShaSpecError(
-            f"a checkpoint of format {FORMAT!r}", f"{header.get('format')!r} in {path.name}",
+            f"a checkpoint of format {FORMAT!r}",
+            f"{header.get('format')!r} in {path.name}",
             "Choose a file written by this version of napari-shaspec",
         )
-    model = ShaSpec(ModelConfig.from_dict(_parsed(header, "config", path)))
+    with torch.device("meta"):  # takes neither memory nor random numbers before the shapes are known to fit
+        model = ShaSpec(ModelConfig.from_dict(_parsed(header, "config", path)))
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wanted != found:
         different = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
         raise ShaSpecError(
-            "the weights that the configuration asks for", f"{len(different)} that differ, {different[0]} the first",
+            "the weights that the configuration asks for",
+            f"{len(different)} that differ, {different[0]} the first",
             "The file is damaged or was edited: get it again",
         )
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=True)
     model.eval().requires_grad_(requires_grad=False)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Checkpoint(model, header.get("statement", ""), _parsed(header, "training", path), path, digest)
@@ -106,10 +127,8 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
 def _parsed(header: dict[str, str], key: str, path: Path) -> dict[str, Any]:
     try:
         values = json.loads(header.get(key, ""))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ShaSpecError(f"a readable {key!r} entry in {path.name}", str(error), "Get the file again") from error
     if not isinstance(values, dict):
         raise ShaSpecError(f"named values in {key!r} of {path.name}", type(values).__name__, "Get the file again")
     return values
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,11 +41,11 @@ class ModelConfig:
     def __post_init__(self) -> None:
         problems = {
             "two or three spatial dimensions": self.spatial_dims in (2, 3),
-            "one or more modalities, each named once": 0 < len(self.modalities) == len(set(self.modalities)),
-            "one or more outputs, each named once": 0 < len(self.outputs) == len(set(self.outputs)),
-            "two or more levels of positive width": len(self.widths) > 1 and min(self.widths) > 0,
-            "one or more input channels": self.in_channels > 0,
-            "finest voxel size <= coarsest, both positive": 0 < self.voxel_mm[0] <= self.voxel_mm[1],
+            "one or more modalities, each named once, without a dot": _are_names(self.modalities),
+            "one or more outputs, each named once, without a dot": _are_names(self.outputs),
+            "two or more levels of positive width": len(self.widths) > 1 and all(map(_is_count, self.widths)),
+            "one or more input channels": _is_count(self.in_channels),
+            "a positive finest voxel size and a coarsest, not below it": _is_range(self.voxel_mm),
         }
         for expected, holds in problems.items():
             if not holds:
@@ -60,7 +61,7 @@ class ModelConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Rebuild from `to_dict` after a trip through JSON.
 
         Raises
@@ -68,9 +69,25 @@ class ModelConfig:
         ShaSpecError
             For an unknown or malformed entry.
         """
+        entries: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
         try:
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+            return cls(**entries)
         except TypeError as error:
             raise ShaSpecError(
                 "a ShaSpec model configuration", str(error), "Use a checkpoint written by napari-shaspec"
             ) from error
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _are_names(values: tuple[str, ...]) -> bool:
+    """Whether torch can name submodules after them, which a dot would take apart."""
+    return all(value and "." not in value for value in values) and 0 < len(values) == len(set(values))
+
+
+def _is_range(bounds: tuple[float, ...]) -> bool:
+    return len(bounds) == 2 and 0 < bounds[0] <= bounds[1]

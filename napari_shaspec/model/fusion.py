@@ -54,5 +54,5 @@ class ModalityProjection(nn.Module):
         shares = sum(missing) / len(available) if missing else 0.0
         folded = torch.cat([weights[index] + shares for index in sorted(available)], 1)
         maps = torch.cat([available[index] for index in sorted(available)], 1)
-        apply = functional.conv3d if folded.ndim == 5 else functional.conv2d  # noqa: PLR2004 (batch, channel, 3 axes)
+        apply = functional.conv3d if folded.ndim == 5 else functional.conv2d
         return apply(maps, folded, self.convolution.bias)

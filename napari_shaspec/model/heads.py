@@ -28,6 +28,7 @@ class UNetDecoder(nn.Module):
         self.blocks = nn.ModuleList(ConvBlock(dims, widths[level], widths[level]) for level in rising)
         self.output = CONVOLUTION[dims](widths[0], len(config.outputs), kernel_size=1)
         # Tumour fills a few percent of a brain: to start from that spares the first hundred steps of finding it out.
+        assert self.output.bias is not None
         nn.init.constant_(self.output.bias, RARE_LOGIT)
 
     def forward(self, fused: Sequence[Tensor], skips: Mapping[int, Sequence[Tensor]]) -> Tensor:

@@ -61,20 +61,26 @@ def alignment_loss(
     Tensor
         A scalar; 0 with a single modality.
     """
-    if len(shared) < 2:  # noqa: PLR2004 (a pair)
+    if len(shared) < 2:
         return shared[0].new_zeros((), dtype=torch.float32)
     features = [feature.float() for feature in shared]
     if variant is AlignmentLoss.CE:
         logs = [functional.log_softmax(domain_classifier(pooled(feature)), 1) for feature in features]
         return torch.stack([-log.mean() - math.log(log.shape[1]) for log in logs]).mean()
-    distance = {AlignmentLoss.L1: functional.l1_loss, AlignmentLoss.MSE: functional.mse_loss, AlignmentLoss.KL: _kl}
-    return torch.stack([distance[variant](first, second) for first, second in combinations(features, 2)]).mean()
+    return torch.stack([_DISTANCES[variant](first, second) for first, second in combinations(features, 2)]).mean()
 
 
 def _kl(first: Tensor, second: Tensor) -> Tensor:
     logs = [functional.log_softmax(features, 1) for features in (first, second)]
     difference = logs[0] - logs[1]
     return 0.5 * (difference * (logs[0].exp() - logs[1].exp())).sum(1).mean()
+
+
+_DISTANCES: Mapping[AlignmentLoss, Callable[[Tensor, Tensor], Tensor]] = {
+    AlignmentLoss.L1: functional.l1_loss,
+    AlignmentLoss.MSE: functional.mse_loss,
+    AlignmentLoss.KL: _kl,
+}
 
 
 def domain_loss(specific: Mapping[int, Tensor], domain_classifier: Callable[[Tensor], Tensor]) -> Tensor:

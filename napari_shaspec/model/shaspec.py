@@ -52,7 +52,9 @@ class ShaSpec(nn.Module):
         self.config = config
         dims, widths = config.spatial_dims, config.widths
         self.shared = UNetEncoder(dims, config.in_channels, widths)
-        self.specific = nn.ModuleDict({name: UNetEncoder(dims, config.in_channels, widths) for name in config.modalities})
+        self.specific = nn.ModuleDict(
+            {name: UNetEncoder(dims, config.in_channels, widths) for name in config.modalities}
+        )
         self.fusion = ResidualFusion(dims, widths[-1])
         self.decoder = UNetDecoder(config)
         self.domain_classifier = nn.Linear(widths[-1], len(config.modalities))
@@ -68,7 +70,7 @@ class ShaSpec(nn.Module):
         """f(i) for every modality: residual fusion where it is available, the stand-in where it is missing."""
         self._check_known(encodings)
         available = [encodings[name].shared for name in self.config.modalities if name in encodings]
-        substitute = stand_in(available) if len(available) < len(self.config.modalities) else None
+        substitute = stand_in(available)
         return {
             name: self.fusion(encodings[name].shared, encodings[name].specific) if name in encodings else substitute
             for name in self.config.modalities
@@ -77,9 +79,7 @@ class ShaSpec(nn.Module):
     def decode(self, encodings: Mapping[str, Encoding]) -> Tensor:
         """Encodings of the available modalities, in any order -> logits (B, outputs, *size)."""
         fused = self.fused(encodings)
-        skips = {
-            index: encodings[name].skips for index, name in enumerate(self.config.modalities) if name in encodings
-        }
+        skips = {index: encodings[name].skips for index, name in enumerate(self.config.modalities) if name in encodings}
         logits: Tensor = self.decoder(list(fused.values()), skips)
         return logits
 

@@ -43,9 +43,8 @@ def thick_slices(scene: Scene) -> Tensor:
         chosen = scene.dice.chance(scene.settings.thick_slice_chance)
         slices = max(2, round(scene.size[axis] * scene.voxel_mm / slice_mm))
         if chosen.any() and slices < scene.size[axis]:
-            shape = list(scene.size)
-            shape[axis] = slices
-            thick = functional.adaptive_avg_pool3d(image, shape)
+            x, y, z = (slices if place == axis else side for place, side in enumerate(scene.size))
+            thick = functional.adaptive_avg_pool3d(image, (x, y, z))
             thick = functional.interpolate(thick, scene.size, mode="trilinear", align_corners=False)
             image = torch.where(column(chosen), thick, image)
         images.append(image)
@@ -79,5 +78,6 @@ def brain_mask(scene: Scene) -> Tensor:
     bumps = 0.12 * scene.field(20.0)
     common = dice.uniform((0.35, 0.6), 1)
     own = torch.where(dice.chance(0.15, 1), dice.uniform((-0.15, 0.15), len(CHANNELS)), 0.0)
-    inside = soft + bumps * (soft < 0.95) > column(common + own)
+    # Bumps move the border of the brain; they make no islands outside it and no holes inside.
+    inside = (soft > 0.1) & (soft + bumps * (soft < 0.95) > column(common + own))
     return torch.where(inside, scene.images.clamp(min=1e-3), 0.0)

@@ -20,7 +20,10 @@ BRAIN_CENTRE_MM = (0.0, -18.0, 6.0)
 """Middle of the template's brain in RAS mm."""
 
 BRAIN_EXTENT_MM = (160.0, 192.0, 160.0)
-"""A box that holds the whole brain at every pose."""
+"""A box that holds most of the brain at every pose: what a training patch is placed in."""
+
+CASE_EXTENT_MM = (180.0, 216.0, 192.0)
+"""Field of view of a whole case: holds all of the brain at every pose."""
 
 EFFECTS: tuple[Effect, ...] = (
     contrast.tissue_signal,
@@ -54,7 +57,7 @@ class SimulatedBatch:
 
 
 @torch.no_grad()
-def simulate_batch(  # noqa: PLR0913 (the six numbers that define a batch)
+def simulate_batch(
     seed: int,
     batch: int,
     size: tuple[int, int, int],
@@ -91,9 +94,7 @@ def simulate_batch(  # noqa: PLR0913 (the six numbers that define a batch)
     ventricle_seed = seed ^ 0x5EED
     ventricle_dice = Dice(ventricle_seed, batch, device)
     coarse = grid[:, ::4, ::4, ::4]
-    seeds = tumour.plant(
-        dice, settings, coarse.expand(batch, -1, -1, -1, -1), template.sample(to_template(coarse))
-    )
+    seeds = tumour.plant(dice, settings, coarse.expand(batch, -1, -1, -1, -1), template.sample(to_template(coarse)))
     ventricle_dice = Dice(ventricle_seed, batch, device)
     pushed = tumour.push_aside(dice, settings, grid.expand(batch, -1, -1, -1, -1), seeds)
     bent = to_template(pushed) + anatomy.elastic(dice, settings, size, voxel_mm)
@@ -120,7 +121,7 @@ def simulate_case(
 
     The grid has RAS axes and its origin at the centre of the brain.
     """
-    sides = [int(np.ceil(extent / voxel_mm / 8)) * 8 for extent in BRAIN_EXTENT_MM]
+    sides = [int(np.ceil(extent / voxel_mm / 8)) * 8 for extent in CASE_EXTENT_MM]
     batch = simulate_batch(seed, 1, (sides[0], sides[1], sides[2]), voxel_mm, settings, device)
     affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
     affine[:3, 3] = -(np.array(sides) - 1) / 2 * voxel_mm

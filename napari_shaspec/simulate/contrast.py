@@ -89,9 +89,7 @@ def vessels(scene: Scene) -> Tensor:
     dice = scene.dice
     ridge = torch.exp(-((scene.field(11.0) / 0.12) ** 2)) * (scene.field(16.0) > 0)
     near_fluid = dilate(scene.tissues[:, 1:2], 1) * scene.brain
-    gain = torch.stack(
-        [dice.uniform(bounds) for bounds in ((-0.3, 0.2), (-0.1, 0.4), (0.0, 1.1), (-0.5, 0.1))], dim=1
-    )
+    gain = torch.stack([dice.uniform(bounds) for bounds in ((-0.3, 0.2), (-0.1, 0.4), (0.0, 1.1), (-0.5, 0.1))], dim=1)
     return scene.images + column(gain) * ridge * near_fluid * (scene.ranks == 0)
 
 

@@ -53,7 +53,7 @@ class Dice:
         if wavelength <= 1.0:
             return self.normal(channels, *size)
         # Linear interpolation between independent knots averages two of them on each axis: mean variance is (2/3)^3.
-        return functional.interpolate(noise, tuple(size), mode="trilinear", align_corners=True) * 1.5**1.5
+        return functional.interpolate(noise, tuple(size), mode="trilinear", align_corners=True) * math.pow(1.5, 1.5)
 
 
 def column(values: Tensor, dims: int = 5) -> Tensor:

@@ -38,7 +38,7 @@ def plant(dice: Dice, settings: SimulatorSettings, coarse_points_mm: Tensor, coa
     """
     chances = torch.tensor(settings.tumour_counts, device=dice.device)
     counts = torch.multinomial(chances, dice.batch, replacement=True, generator=dice.generator)
-    most = len(settings.tumour_counts) - 1
+    most = max(1, len(settings.tumour_counts) - 1)  # a setting without tumours draws one that does not exist
     weights = coarse_tissues[:, 4] + 0.5 * (coarse_tissues[:, 2] + coarse_tissues[:, 3])
     weights = weights.flatten(1) + 1e-9
     places = torch.multinomial(weights, most, replacement=True, generator=dice.generator)
@@ -75,8 +75,9 @@ def grow(
     for index in range(seeds.radii_mm.shape[1]):
         radius = seeds.radii_mm[:, index]
         if radius.any():
-            grown = one_tumour(dice, settings, points_mm - seeds.centres_mm[:, index, None, None, None, :], radius,
-                               tissues, voxel_mm)
+            grown = one_tumour(
+                dice, settings, points_mm - seeds.centres_mm[:, index, None, None, None, :], radius, tissues, voxel_mm
+            )
             ranks = torch.maximum(ranks, grown * column(radius > 0))
     return ranks
 

@@ -33,11 +33,12 @@ class TrainConfig:
     alpha, beta, alignment
         Weights of DAO and DCO and the variant of DAO.
     all_steps
-        For so many steps at the beginning only the full set is decoded; without it, single modalities come before
-        the task is understood at all.
+        For so many steps at the beginning only the full set is decoded, and DAO and DCO wait: single modalities are
+        of no use before the task is understood at all, and shared features that hold nothing yet are aligned best by
+        holding nothing.
     subsets
-        Random subsets decoded in each step after that, beside the full set. Encoding is most of a step's cost and
-        does not depend on the subset, so several of them are nearly free. The first is a single modality.
+        Random proper subsets decoded in each step after that, beside the full set. Encoding is most of a step's cost
+        and does not depend on the subset, so they come cheap.
     ema_decay
         Of the averaged weights, which are those that are validated and saved; it rises from 0.1 at the beginning.
     validation_steps, validation_cases
@@ -46,22 +47,22 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     seed: int = 2023
-    steps: int = 2800
+    steps: int = 2400
     batch: int = 1
     patch: tuple[int, int, int] = (72, 88, 72)
     coarse_patch: tuple[int, int, int] = (56, 64, 56)
-    coarse_steps: int = 1500
+    coarse_steps: int = 1400
     coarse_share: float = 0.25
-    learning_rate: float = 6e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
     alpha: float = 0.1
     beta: float = 0.02
     alignment: AlignmentLoss = AlignmentLoss.L1
-    all_steps: int = 200
-    subsets: int = 2
+    all_steps: int = 800
+    subsets: int = 1
     ema_decay: float = 0.998
-    validation_steps: int = 200
+    validation_steps: int = 300
     validation_cases: int = 8
 
     def __post_init__(self) -> None:

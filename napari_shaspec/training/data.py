@@ -1,9 +1,7 @@
-"""What the loop is fed: simulated batches, or crops of real cases, in one form."""
+"""What the loop is fed: batches of one form, here the simulated ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +16,6 @@ from napari_shaspec.simulate.case import simulate_batch
 from napari_shaspec.simulate.settings import SimulatorSettings
 from napari_shaspec.training.config import TrainConfig
 
-
 SEEDS = 1_000_000
 """Seeds of one run: those of step i are ``seed * SEEDS + i``."""
 
@@ -27,7 +24,10 @@ HELD_OUT_FIRST = 900_000
 
 
 class Batch(NamedTuple):
-    """Normalised images (B, 1, *patch) by modality name, and region masks (B, 3, *patch) as floats."""
+    """Normalised images (B, 1, *patch) by modality name, and region masks (B, 3, *patch) as floats.
+
+    A modality that is not there is a key that is not there.
+    """
 
     images: dict[str, Tensor]
     masks: Tensor
@@ -93,33 +93,3 @@ class SimulatedBatches(Dataset[Batch]):
 def held_out_batches(config: TrainConfig, settings: SimulatorSettings, device: torch.device) -> SimulatedBatches:
     """The validation cases, at the finest voxel size, from seeds that training never reaches."""
     return SimulatedBatches(config, settings, HELD_OUT_FIRST, config.validation_cases, device)
-
-
-class FolderCrops(Dataset[Batch]):
-    """Random crops of real cases (BraTS layout), half of them around tumour.
-
-    Parameters
-    ----------
-    folders
-        One folder for each case; every case needs all modalities of the model and a label map.
-    """
-
-    def __init__(self, config: TrainConfig, folders: Sequence[Path], first: int, count: int) -> None:
-        self.config = config
-        self.folders = folders
-        self.first = first
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Batch:
-        draw = np.random.default_rng(self.config.seed * 1_000_000 + self.first + index)
-        crops = [self._crop(draw) for _ in range(self.config.batch)]
-        return Batch(
-            {name: torch.stack([crop[0][name] for crop in crops]) for name in self.config.model.modalities},
-            torch.stack([crop[1] for crop in crops]),
-        )
-
-    def _crop(self, draw: np.random.Generator) -> tuple[dict[str, Tensor], Tensor]:
-        raise NotImplementedError

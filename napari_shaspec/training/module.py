@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.metrics import compute_dice
 from torch import Tensor
 
@@ -19,10 +20,10 @@ from napari_shaspec.training.data import Batch
 
 
 def draw_subsets(names: Sequence[str], count: int, generator: torch.Generator) -> list[frozenset[str]]:
-    """The full set, then ``count`` random ones: first a single modality, then a uniform size and members."""
+    """The full set, then ``count`` random proper subsets: of a uniform size, then uniform among those of that size."""
     subsets = [frozenset(names)]
-    for index in range(count):
-        size = 1 if index == 0 else 1 + int(torch.randint(len(names), (1,), generator=generator))
+    for _ in range(count if len(names) > 1 else 0):
+        size = 1 + int(torch.randint(len(names) - 1, (1,), generator=generator))
         order = torch.randperm(len(names), generator=generator)[:size]
         subsets.append(frozenset(names[place] for place in order.tolist()))
     return subsets
@@ -40,8 +41,8 @@ class ShaSpecTraining(lightning.LightningModule):
         """Objective of one batch; what is random in it depends on seed and step only, on every process alike."""
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_000 + self.global_step)
         images = jitter_intensities(batch.images, generator)
-        count = 0 if self.global_step < self.config.all_steps else self.config.subsets
-        subsets = draw_subsets(sorted(images), count, generator)
+        warming_up = self.global_step < self.config.all_steps
+        subsets = draw_subsets(sorted(images), 0 if warming_up else self.config.subsets, generator)
         encodings = {name: self.model.encode(image, name) for name, image in images.items()}
         task = torch.stack(
             [
@@ -52,13 +53,14 @@ class ShaSpecTraining(lightning.LightningModule):
         alignment, domain = feature_losses(
             encodings, self.config.model.modalities, self.model.domain_classifier, self.config.alignment
         )
-        loss = task + self.config.alpha * alignment + self.config.beta * domain
+        features = self.config.alpha * alignment + self.config.beta * domain
+        loss = task if warming_up else task + features
         self.log_dict({"loss": loss, "task": task, "dao": alignment, "dco": domain}, prog_bar=True)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Dice of all subsets; logged as ``subsets`` x regions and their mean ``score``."""
-        names = self.config.model.modalities
+        """Dice of all subsets of what the case has; ``score`` is the mean over subsets and regions."""
+        names = [name for name in self.config.model.modalities if name in batch.images]
         encodings = {name: self.model.encode(image, name) for name, image in batch.images.items()}
         dice = torch.stack(
             [
@@ -78,7 +80,7 @@ class ShaSpecTraining(lightning.LightningModule):
             entries[f"{name}_{self.config.model.outputs[-1]}"] = dice[row, -1]
         self.log_dict(entries, prog_bar=False, sync_dist=True, batch_size=batch.masks.shape[0])
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW; linear warm-up, then half a cosine down to 0."""
         optimizer = torch.optim.AdamW(
             self.model.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay

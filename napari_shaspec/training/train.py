@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from torch.utils.data import DataLoader
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import choose_device, fast_precision
+from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.model.checkpoint import SIMULATED_STATEMENT, save_checkpoint
 from napari_shaspec.simulate.settings import HELD_OUT, TRAINING
 from napari_shaspec.training.config import TrainConfig
-from napari_shaspec.training.data import Batch, FolderCrops, SimulatedBatches, held_out_batches
+from napari_shaspec.training.data import HELD_OUT_FIRST, Batch, SimulatedBatches, held_out_batches
+from napari_shaspec.training.folder import FolderCrops, split_cases
 from napari_shaspec.training.module import ShaSpecTraining
 
 LAST = "last.ckpt"
@@ -34,11 +36,11 @@ BEST = "best.safetensors"
 class Batches(lightning.LightningDataModule):
     """An epoch is the stretch between two validations; each begins at the seed where the last one stopped."""
 
-    def __init__(self, config: TrainConfig, folders: list[Path], device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, cases: Sequence[CaseFiles], device: torch.device) -> None:
         super().__init__()
         self.config = config
-        self.folders = folders
         self.device = device
+        self.training_cases, self.validation_cases = split_cases(cases, config.seed) if cases else ([], [])
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Simulated on the training device; on a CPU in a process of its own, beside the network."""
@@ -46,20 +48,27 @@ class Batches(lightning.LightningDataModule):
         assert trainer is not None
         first = trainer.global_step * trainer.world_size
         count = self.config.validation_steps * trainer.world_size
-        if self.folders:
-            return _loader(FolderCrops(self.config, self.folders, first, count), workers=1)
+        if self.training_cases:
+            return _loader(FolderCrops(self.config, self.training_cases, first, count), workers=1)
         stream = SimulatedBatches(self.config, TRAINING, first, count, self.device)
         return _loader(stream, workers=1 if self.device.type == "cpu" else 0)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Simulated cases of the held-out setting."""
+        """Simulated cases of the held-out setting, or crops of the real cases kept aside."""
+        if self.validation_cases:
+            crops = FolderCrops(self.config, self.validation_cases, HELD_OUT_FIRST, self.config.validation_cases)
+            return _loader(crops, workers=0)
         return _loader(held_out_batches(self.config, HELD_OUT, self.device), workers=0)
 
 
 def _loader(dataset: Any, workers: int) -> DataLoader[Batch]:
     return DataLoader(
-        dataset, batch_size=None, num_workers=workers, persistent_workers=False,
-        multiprocessing_context="spawn" if workers else None, prefetch_factor=4 if workers else None,
+        dataset,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=False,
+        multiprocessing_context="spawn" if workers else None,
+        prefetch_factor=4 if workers else None,
     )
 
 
@@ -93,7 +102,9 @@ class ExportWeights(Callback):
             **self.provenance,
             "step": trainer.global_step,
             "seconds": round(self.seconds),
-            "validation": {name: value for name, value in metrics.items() if name not in {"loss", "task", "dao", "dco"}},
+            "validation": {
+                name: value for name, value in metrics.items() if name not in {"loss", "task", "dao", "dco"}
+            },
         }
         save_checkpoint(pl_module.model, self.folder / WEIGHTS, training, self.statement)
         if metrics["score"] > self.best:
@@ -139,7 +150,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     config: TrainConfig,
     out: Path,
     *,
-    folders: list[Path] | None = None,
+    cases: Sequence[CaseFiles] = (),
     device: str = "auto",
     devices: int = 1,
     resume: bool = False,
@@ -150,15 +161,15 @@ def train(  # noqa: PLR0913 (what the command line passes on)
 
     Parameters
     ----------
-    folders
-        Cases in BraTS layout; none means simulated cases.
+    cases
+        Real cases with label maps; none means simulated cases.
     resume
         Go on from ``last.ckpt`` in ``out``.
 
     Returns
     -------
     Path
-        The averaged weights with the best score on the held-out simulated cases.
+        The averaged weights with the best score on the validation cases.
     """
     last = out / LAST
     if resume and not last.is_file():
@@ -172,10 +183,8 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     mixed = {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}.get(fast_precision(chosen), "32-true")
     module = ShaSpecTraining(config)
     module.model.to(memory_format=torch.channels_last_3d)
-    data = "real cases" if folders else "simulated cases"
-    export = ExportWeights(
-        out, provenance(config, command, data, chosen), "" if folders else SIMULATED_STATEMENT
-    )
+    data = "real cases" if cases else "simulated cases"
+    export = ExportWeights(out, provenance(config, command, data, chosen), "" if cases else SIMULATED_STATEMENT)
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
         devices=devices,
@@ -184,8 +193,14 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         callbacks=[
             export,
             WeightAveraging(avg_fn=rising_average(config.ema_decay)),
-            ModelCheckpoint(out, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False,
-                            save_on_train_epoch_end=True),
+            ModelCheckpoint(
+                out,
+                filename="last",
+                save_top_k=1,
+                every_n_epochs=1,
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            ),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
         logger=CSVLogger(out, name="", version="log"),
@@ -198,7 +213,9 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         use_distributed_sampler=True,
     )
     trainer.fit(
-        module, datamodule=Batches(config, folders or [], chosen), ckpt_path=last if resume else None,
+        module,
+        datamodule=Batches(config, cases, chosen),
+        ckpt_path=last if resume else None,
         weights_only=False if resume else None,
     )
     return out / BEST

@@ -1,4 +1,4 @@
-"""Files that a command leaves behind: checked before the work, written beside their place, put there all at once."""
+"""Writing so that a file is either there in full or not at all, and is never replaced unless that was asked for."""
 
 from __future__ import annotations
 
@@ -37,33 +37,44 @@ def staged(paths: Sequence[Path], *, overwrite: bool) -> Iterator[Mapping[Path, 
     ShaSpecError
         If somebody else has put a file there in the meantime, or if the disk refuses.
     """
-    with ExitStack() as stack:
-        try:
+    try:
+        with ExitStack() as stack:
             # In the folder of the file itself, because only within one file system is moving a single step.
             folders = {
                 parent: Path(stack.enter_context(TemporaryDirectory(dir=parent, prefix=".napari-shaspec-")))
                 for parent in {path.parent for path in paths}
             }
-        except OSError as error:
-            raise _refused(error) from error
-        places = {path: folders[path.parent] / path.name for path in paths}
-        yield places
-        for path in paths:
-            _check_free(path, overwrite=overwrite)
-        try:
+            places = {path: folders[path.parent] / path.name for path in paths}
+            yield places
+            for path, place in places.items():
+                _check_free(path, overwrite=overwrite)
+                _flush(place)
             for path, place in places.items():
                 place.replace(path)
-        except OSError as error:
-            raise _refused(error) from error
+    except OSError as error:
+        place_name = f"to write {error.filename}" if error.filename else "to write the results"
+        raise ShaSpecError(
+            place_name, error.strerror or str(error), "Check permissions and free space, or choose another folder"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """`staged` for a single file."""
+    with staged([path], overwrite=overwrite) as places:
+        yield places[path]
 
 
 def _check_free(path: Path, *, overwrite: bool) -> None:
     if path.is_dir():
-        raise ShaSpecError("a file name", f"the folder {path}", "Choose another name")
+        raise ShaSpecError("a file name", f"the folder {path}", "Add a file name such as seg.nii.gz")
     if path.exists() and not overwrite:
-        raise ShaSpecError(f"no file at {path}", "one", "Choose another name, or add --overwrite")
+        raise ShaSpecError(
+            f"no file at {path}", "one", "Choose another name, or allow it to be overwritten (--overwrite)"
+        )
 
 
-def _refused(error: OSError) -> ShaSpecError:
-    place = f"to write {error.filename}" if error.filename else "to write the results"
-    return ShaSpecError(place, error.strerror or str(error), "Check permissions and free space")
+def _flush(path: Path) -> None:
+    """Onto the disk before the name is taken: after a power cut no empty file has the name of a result."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,445 @@
+"""The command line as a user meets it: what is written, what is said, and what becomes of mistakes."""
+
+import csv
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from napari_shaspec.cli.app import run
+from napari_shaspec.io.atomic import staged
+from napari_shaspec.cli.simulate import Settings, case_seed
+from napari_shaspec.cli.train import Preset
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.model.checkpoint import SIMULATED_STATEMENT, save_checkpoint
+from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.shaspec import ShaSpec
+
+AFFINE = np.array([[-4.0, 0, 0, 40], [0, -4, 0, 44], [0, 0, 5, -30], [0, 0, 0, 1]])
+SHAPE = (20, 22, 12)
+Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network of random weights."""
+    torch.manual_seed(4)
+    model = ShaSpec(ModelConfig(widths=(4, 8, 16), voxel_mm=(4.0, 6.0)))
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_checkpoint(model, path, {"commit": "abc123", "seconds": 7, "validation": {"dice_WT": 0.5}})
+    return path
+
+
+def save(path: Path, data: np.ndarray) -> None:
+    nib.Nifti1Image(data, AFFINE).to_filename(path)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Path:
+    """A BraTS folder: an ellipsoid of noise in four modalities, and a label map."""
+    draw = np.random.default_rng(2)
+    x, y, z = np.meshgrid(*[np.linspace(-1.1, 1.1, length) for length in SHAPE], indexing="ij")
+    brain = x**2 + y**2 + z**2 < 1
+    folder = tmp_path / "cases" / "BraTS_1"
+    folder.mkdir(parents=True)
+    for ending in ("flair", "t1", "t1ce", "t2"):
+        save(folder / f"BraTS_1_{ending}.nii.gz", (brain * draw.integers(100, 900, SHAPE)).astype(np.int16))
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[8:14, 8:14, 4:8], labels[10:12, 10:12, 5:7], labels[11, 11, 5] = 2, 1, 4
+    save(folder / "BraTS_1_seg.nii.gz", labels)
+    return folder
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Run a command; the answer is exit code, standard output and standard error."""
+
+    def answer(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return answer
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def labels_of(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
+
+
+def test_predict_writes_labels_on_the_grid_of_the_images(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    code, out, err = say("predict", case, "--out", tmp_path / "seg.nii.gz", "--weights", weights, "--device", "cpu")
+    assert code == 0, err
+    image = nib.load(tmp_path / "seg.nii.gz")
+    assert (image.shape, image.get_data_dtype()) == (SHAPE, np.uint8)
+    np.testing.assert_array_equal(image.affine, AFFINE)
+    labels = labels_of(tmp_path / "seg.nii.gz")
+    assert set(np.unique(labels)) <= {0, 1, 2, 4}
+    whole_ml = np.count_nonzero(labels) * 80 / 1000
+    assert re.search(rf"WT\W+{whole_ml:.2f} ml", out)
+    assert f"Wrote {tmp_path / 'seg.nii.gz'}" in out
+    assert err.count(SIMULATED_STATEMENT) == 1
+    assert SIMULATED_STATEMENT not in out
+    assert re.search(r"Predicted from FLAIR, T1, T1c, T2 in \d+\.\d s\.", err)
+    assert "BraTS_1_t1ce.nii.gz" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases", "seg.nii.gz"]
+
+
+def test_predict_everything_that_can_be_asked_for(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    common = ("predict", case, "--weights", weights, "--device", "cpu", "--precision", "float32")
+    out = tmp_path / "out"
+    out.mkdir()
+    extras = ("--probabilities", "--overlay", out / "o.png", "--convention", "1-2-3")
+    code, printed, err = say(*common, "--out", out / "seg.nii.gz", *extras)
+    assert code == 0, err
+    names = ["seg.nii.gz", "seg_ET.nii.gz", "seg_TC.nii.gz", "seg_WT.nii.gz", "o.png"]
+    assert sorted(files_in(out)) == sorted(names)
+    assert [line.rpartition("/")[2] for line in printed.splitlines() if line.startswith("Wrote")] == names
+    probabilities = {}
+    for region in ("ET", "TC", "WT"):
+        image = nib.load(out / f"seg_{region}.nii.gz")
+        assert image.get_data_dtype() == np.float32
+        np.testing.assert_array_equal(image.affine, AFFINE)
+        probabilities[region] = np.asarray(image.dataobj)
+        assert 0 <= probabilities[region].min() < probabilities[region].max() <= 1
+    labels = labels_of(out / "seg.nii.gz")
+    np.testing.assert_array_equal(labels == 3, probabilities["ET"] >= 0.5)
+    assert 3 in labels
+    assert 4 not in labels
+    with Image.open(out / "o.png") as picture:
+        assert picture.format == "PNG"
+    assert say(*common, "--out", out / "old.nii", "--convention", "1-2-4")[0] == 0
+    np.testing.assert_array_equal(labels_of(out / "old.nii"), np.where(labels == 3, 4, labels))
+
+
+def test_predict_names_probabilities_after_the_labels(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    say("predict", case, "--weights", weights, "--out", tmp_path / "a.b.nii", "--probabilities", "--available", "t1")
+    assert sorted(path.name for path in tmp_path.glob("*.nii")) == ["a.b.nii", "a.b_ET.nii", "a.b_TC.nii", "a.b_WT.nii"]
+
+
+def test_absent_images_do_not_matter(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    common = ("predict", case, "--weights", weights, "--available", "t1c,FLAIR", "--out")
+    code, _, err = say(*common, tmp_path / "a.nii.gz")
+    assert code == 0, err
+    assert "Predicted from FLAIR, T1c in" in err
+    assert "Missing: T1, T2;" in err
+    (case / "BraTS_1_t2.nii.gz").write_bytes(b"no image at all")
+    save(case / "BraTS_1_t1.nii.gz", np.ones(SHAPE, np.int16))
+    assert say(*common, tmp_path / "b.nii.gz")[0] == 0
+    for ending in ("t1", "t2", "seg"):
+        (case / f"BraTS_1_{ending}.nii.gz").unlink()
+    assert say(*common, tmp_path / "c.nii.gz")[0] == 0
+    assert say("predict", case, "--weights", weights, "--out", tmp_path / "d.nii.gz")[0] == 0
+    results = [(tmp_path / f"{name}.nii.gz").read_bytes() for name in "abcd"]
+    assert results == [results[0]] * 4
+
+
+def test_files_one_by_one_and_files_with_their_modality(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    flair, t2 = case / "BraTS_1_flair.nii.gz", case / "BraTS_1_t2.nii.gz"
+    shutil.copy(flair, tmp_path / "x.nii.gz")
+    common = ("predict", "--weights", weights, "--out")
+    assert say(*common, tmp_path / "a.nii.gz", t2, flair)[0] == 0
+    code, _, err = say(*common, tmp_path / "b.nii.gz", "--flair", tmp_path / "x.nii.gz", "--t2", t2)
+    assert code == 0, err
+    assert "named like" not in err
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+    assert "(named like T2!)" in say(*common, tmp_path / "c.nii.gz", "--t1", t2)[2]
+
+
+def test_overwriting_has_to_be_asked_for(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    (tmp_path / "seg_TC.nii.gz").write_text("mine")
+    command = ("predict", case, "--out", tmp_path / "seg.nii.gz", "--weights", weights, "--probabilities")
+    before = files_in(tmp_path)
+    code, out, err = say(*command)
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: Expected no file at ")
+    assert "--overwrite" in err
+    assert files_in(tmp_path) == before
+    assert say(*command, "--overwrite")[0] == 0
+    assert labels_of(tmp_path / "seg_TC.nii.gz").shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{case}", "--out", "{here}/seg.mha"], "ends in .nii.gz or .nii"),
+        (["{case}", "--out", "{here}/none/seg.nii.gz"], "an existing folder"),
+        (["{case}", "--out", "{here}/cases"], "ends in .nii.gz"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--overlay", "{here}/o.jpg"], "ends in .png"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--overlay", "{here}/none/o.png"], "an existing folder"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--available", "flair,pet"], "'pet' in 'flair,pet'"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--available", ""], "at least one available modality"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--weights", "{here}/w"], "a checkpoint file"),
+        (
+            ["{case}", "--out", "{here}/seg.nii.gz", "--weights", "{case}/BraTS_1_t1.nii.gz"],
+            "a .safetensors checkpoint",
+        ),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--device", "abacus"], "found abacus"),
+        (["{case}", "--out", "{case}/BraTS_1_t2.nii.gz", "--overwrite"], "BraTS_1_t2.nii.gz, a file of the case"),
+        (["{case}", "--out", "{case}/BraTS_1_seg.nii.gz", "--overwrite"], "BraTS_1_seg.nii.gz, a file of the case"),
+        (["{case}", "--sample", "--out", "{here}/seg.nii.gz"], "found more than one"),
+        (["--out", "{here}/seg.nii.gz"], "found none"),
+        (["{here}/nowhere", "--out", "{here}/seg.nii.gz"], "found nothing"),
+        (["{case}/BraTS_1_t1.nii.gz", "--out", "{here}/seg.nii.gz", "--available", "t2"], "found t2 in --available"),
+        (["--t1", "{here}/broken.nii.gz", "--out", "{here}/seg.nii.gz"], "broken.nii.gz"),
+    ],
+)
+def test_mistakes_in_predict(
+    arguments: list[str], message: str, case: Path, weights: Path, tmp_path: Path, say: Say
+) -> None:
+    (tmp_path / "broken.nii.gz").write_bytes((case / "BraTS_1_t1.nii.gz").read_bytes()[:900])
+    before = files_in(tmp_path)
+    given = [argument.format(case=case, here=tmp_path) for argument in arguments]
+    if "--weights" not in given:
+        given += ["--weights", str(weights)]
+    code, out, err = say("predict", *given)
+    assert (code, out) == (1, "")
+    *_, last = err.splitlines()
+    assert last.startswith("Error: Expected ")
+    assert message in last
+    assert err.count("Error:") == 1
+    assert files_in(tmp_path) == before
+
+
+def test_nothing_is_left_of_outputs_that_fail_together(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    paths = [tmp_path / "a.txt", tmp_path / "other" / "b.txt"]
+
+    def write(error: Exception | None, taken: Path | None = None) -> None:
+        with staged(paths, overwrite=False) as places:
+            for path in paths:
+                places[path].write_text("new")
+            if taken is not None:
+                taken.write_text("theirs")
+            if error is not None:
+                raise error
+
+    with pytest.raises(ShaSpecError, match="disk"):
+        write(ShaSpecError("space", "a full disk", "Clean up"))
+    assert files_in(tmp_path) == {}
+    with pytest.raises(ShaSpecError, match="no file at"):
+        write(None, taken=paths[1])
+    assert files_in(tmp_path) == {"other/b.txt": b"theirs"}
+    paths[1].unlink()
+    write(None)
+    assert files_in(tmp_path) == {"a.txt": b"new", "other/b.txt": b"new"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "other"]
+
+
+def test_evaluate_writes_a_tidy_table(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    code, out, err = say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)
+    assert code == 0, err
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[0] == "case,available,region,dice,hd95_mm"
+    rows = list(csv.DictReader(lines))
+    assert len(rows) == 45
+    assert [row["available"] for row in rows[::3]] == [
+        "flair", "t1", "t1c", "t2", "flair+t1", "flair+t1c", "flair+t2", "t1+t1c", "t1+t2", "t1c+t2",
+        "flair+t1+t1c", "flair+t1+t2", "flair+t1c+t2", "t1+t1c+t2", "flair+t1+t1c+t2",
+    ]  # fmt: skip
+    assert [row["region"] for row in rows] == ["ET", "TC", "WT"] * 15
+    assert {row["case"] for row in rows} == {"BraTS_1"}
+    assert len(out.splitlines()) == 2 + 15 + 1
+    assert out.splitlines()[-1].startswith("| average | 1 | ")
+    assert err.count(SIMULATED_STATEMENT) == 1
+    assert (say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)[0]) == 1
+
+
+def test_evaluate_goes_on_after_a_broken_case(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    for name, wanted in (("A_broken", ("t1", "seg")), ("C_unlabelled", ("t1",)), ("D_two", ("flair", "t2", "seg"))):
+        folder = case.with_name(name)
+        folder.mkdir()
+        for ending in wanted:
+            shutil.copy(case / f"BraTS_1_{ending}.nii.gz", folder / f"{name}_{ending}.nii.gz")
+    (case.with_name("A_broken") / "A_broken_t1.nii.gz").write_bytes(b"broken")
+    code, out, err = say("evaluate", case.parent, "--out", tmp_path / "t.csv", "--weights", weights)
+    assert code == 1
+    assert "C_unlabelled skipped: it has no label map." in err
+    assert "A_broken failed: Expected" in err
+    assert err.splitlines()[-1].startswith(
+        "Error: Expected to evaluate all 3 cases with a label map, found 1 that failed"
+    )
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert [row["case"] for row in rows] == ["BraTS_1"] * 45 + ["D_two"] * 9
+    assert {row["available"] for row in rows[45:]} == {"flair", "t2", "flair+t2"}
+    assert "| FLAIR+T2 | 2 |" in out
+    assert "| T1 | 1 |" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{case}", "--out", "{here}/t.txt"], "ends in .csv"),
+        (["{case}", "--out", "{here}/none/t.csv"], "an existing folder"),
+        (["{case}", "--out", "{here}/t.csv", "--device", "abacus"], "found abacus"),
+        (["{here}/nowhere", "--out", "{here}/t.csv"], "a folder of cases"),
+        (["{here}/unlabelled", "--out", "{here}/t.csv"], "at least one case with a label map"),
+    ],
+)
+def test_mistakes_in_evaluate(
+    arguments: list[str], message: str, case: Path, weights: Path, tmp_path: Path, say: Say
+) -> None:
+    (tmp_path / "unlabelled").mkdir()
+    shutil.copy(case / "BraTS_1_t1.nii.gz", tmp_path / "unlabelled")
+    before = files_in(tmp_path)
+    given = [argument.format(case=case, here=tmp_path) for argument in arguments]
+    code, out, err = say("evaluate", *given, "--weights", weights)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("Error: Expected ")
+    assert message in err
+    assert files_in(tmp_path) == before
+
+
+def test_simulate_writes_brats_folders_and_repeats_itself(tmp_path: Path, say: Say) -> None:
+    common = ("simulate", "--seed", 7, "--voxel-mm", 4, "--settings", "held-out")
+    code, out, err = say(*common, "--count", 2, "--out", tmp_path / "a")
+    assert (code, err) == (0, "")
+    assert out == f"Wrote 2 cases to {tmp_path / 'a'}\n"
+    assert sorted(files_in(tmp_path / "a")) == [
+        f"SIM-7-00{index}/SIM-7-00{index}_{ending}.nii.gz"
+        for index in (0, 1)
+        for ending in ("flair", "seg", "t1", "t1ce", "t2")
+    ]
+    folder = tmp_path / "a" / "SIM-7-000"
+    assert nib.load(folder / "SIM-7-000_t1ce.nii.gz").get_data_dtype() == np.int16
+    labels = nib.load(folder / "SIM-7-000_seg.nii.gz")
+    assert labels.get_data_dtype() == np.uint8
+    assert set(np.unique(labels.dataobj)) <= {0, 1, 2, 4}
+    assert labels.header.get_zooms() == (4, 4, 4)
+    assert files_in(folder) != files_in(tmp_path / "a" / "SIM-7-001")
+    assert say(*common, "--count", 1, "--out", tmp_path / "b")[0] == 0
+    assert files_in(tmp_path / "b" / "SIM-7-000") == files_in(folder)
+
+    before = files_in(tmp_path)
+    code, _, err = say(*common, "--count", 3, "--out", tmp_path / "a")
+    assert code == 1
+    assert err.startswith("Error: Expected no case SIM-7-000 in ")
+    assert files_in(tmp_path) == before
+
+
+def test_simulate_needs_a_folder(tmp_path: Path, say: Say) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out, message in (("file", "a folder to write cases to"), ("file/inside", "to write ")):
+        code, printed, err = say("simulate", "--seed", 7, "--voxel-mm", 4, "--count", 1, "--out", tmp_path / out)
+        assert (code, printed) == (1, "")
+        assert re.fullmatch(rf"Error: Expected {message}[^\n]+\n", err)
+    assert files_in(tmp_path) == {"file": b"mine"}
+
+
+def test_simulated_seeds_meet_neither_each_other_nor_training() -> None:
+    seeds = [case_seed(seed, index) for seed in (0, 1, 2, 10**9) for index in (0, 1, 9_999)]
+    assert len(set(seeds)) == len(seeds)
+    largest_training_seed = (10**6 - 1) * 10**6 + 10**6 - 1
+    assert largest_training_seed < min(seeds)
+    assert max(seeds) < 2**63
+
+
+def test_names_of_settings_and_presets_are_those_of_the_library() -> None:
+    from napari_shaspec.simulate.settings import SETTINGS
+    from napari_shaspec.training.config import PRESETS
+
+    assert set(Settings) == set(SETTINGS)
+    assert set(Preset) == set(PRESETS)
+
+
+def test_train_resumes_only_what_exists(tmp_path: Path, say: Say) -> None:
+    code, out, err = say("train", "--out", tmp_path / "run", "--preset", "quick", "--resume")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: Expected a run to resume in ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_info_tells_versions_devices_and_weights(weights: Path, say: Say) -> None:
+    code, out, err = say("info", "--weights", weights)
+    assert (code, err) == (0, "")
+    facts = dict(line.split(maxsplit=1) for line in out.splitlines() if not line.startswith("device"))
+    assert facts["torch"] == torch.__version__
+    assert re.fullmatch(r"[0-9a-f]{64}", facts["sha256"])
+    assert facts["weights"] == str(weights)
+    assert facts["modalities"] == "flair, t1, t1c, t2"
+    assert facts["voxels"] == "4 to 6 mm"
+    assert (facts["commit"], facts["seconds"], facts["validation"]) == ("abc123", "7", "dice_WT 0.5")
+    assert re.search(r"^device cpu +works, (bfloat16|float32) by default$", out, re.MULTILINE)
+    assert out.count(SIMULATED_STATEMENT) == 1
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
+    command = ["predict", str(tmp_path / "nowhere"), "--out", str(tmp_path / "seg.nii.gz")]
+    for arguments in (["--debug", *command], [*command, "--debug"]):
+        with pytest.raises(ShaSpecError, match="found nothing"):
+            run(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["predict"], ["predict", "--out"], ["fly"], ["evaluate", "--nonsense"], ["predict", "--convention", "3-2-1"]],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], say: Say) -> None:
+    code, out, err = say(*arguments)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"Error: [^\n]+\n", err)
+
+
+def test_no_argument_is_a_question_for_help(say: Say) -> None:
+    code, out, _ = say()
+    assert code == 0
+    assert all(command in out for command in ("predict", "evaluate", "simulate", "train", "info"))
+
+
+def test_missing_extra_is_named(tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    monkeypatch.delitem(sys.modules, "napari_shaspec.training.train", raising=False)
+    code, _, err = say("train", "--out", tmp_path)
+    assert code == 1
+    assert re.fullmatch(r'Error: This command needs lightning, [^\n]+pip install "napari-shaspec\[train\]"\n', err)
+
+
+def test_interruption_is_one_line(weights: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(path: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("napari_shaspec.model.checkpoint.load_checkpoint", interrupt)
+    code, _, err = say("info", "--weights", weights)
+    assert (code, err) == (130, "Stopped.\n")
+
+
+def test_exit_codes_and_single_lines_reach_the_shell(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "napari_shaspec"]
+    failed = subprocess.run(
+        [*command, "predict", str(tmp_path / "nowhere"), "--out", str(tmp_path / "seg.nii.gz")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert re.fullmatch(r"Error: Expected a file or folder at [^\n]+\n", failed.stderr)
+    debugged = subprocess.run(
+        [*command, "--debug", "predict", str(tmp_path / "nowhere"), "--out", str(tmp_path / "seg.nii.gz")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert debugged.returncode == 1
+    assert debugged.stderr.startswith("Traceback")
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys; from napari_shaspec.cli.app import run; code = run(['predict', '--help']); "
+        "print([name for name in ('torch', 'nibabel', 'lightning', 'monai') if name in sys.modules], code)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "[] 0"
