@@ -61,10 +61,10 @@ def evaluate(
 
 def _with_truth(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     for files in cases:
-        if files.truth is None:
+        if files.truth is None and files.refusal is None:
             say(f"{files.name} skipped: it has no label map.")
-    kept = [files for files in cases if files.truth is not None]
-    if not kept:
+    kept = [files for files in cases if files.truth is not None or files.refusal is not None]
+    if not any(files.truth for files in kept):
         raise ShaSpecError(
             "at least one case with a label map",
             f"{len(cases)} without",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
+from torch import nn
 
 from napari_shaspec.errors import ShaSpecError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def working_devices() -> tuple[str, ...]:
@@ -35,10 +40,16 @@ def choose_device(name: str = "auto") -> torch.device:
 
 def fast_precision(device: torch.device) -> torch.dtype:
     """The format in which 3-D convolutions run fastest: bfloat16 where the hardware multiplies it, else float32."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.bfloat16
     if device.type == "cuda":
-        return torch.float16
-    if device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    # Without these instructions oneDNN emulates the format, which is slower than float32.
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return torch.bfloat16
     return torch.float32
+
+
+def in_fast_layout(model: Network) -> Network:
+    """The same network with its weights laid out channels last, which halves the time of 3-D convolutions on a CPU."""
+    dims = {parameter.ndim for parameter in model.parameters()}
+    layout = torch.channels_last_3d if 5 in dims else torch.channels_last
+    return model.to(memory_format=layout)  # type: ignore[call-overload,no-any-return]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.inference.devices import choose_device, fast_precision
+from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
 
@@ -60,8 +60,7 @@ class TorchEngine:
         self._precision = precision
         self._dtype = fast_precision(self._device) if precision == "auto" else torch.float32
         self._source = model
-        memory_format = torch.channels_last_3d if model.config.spatial_dims == 3 else torch.channels_last
-        self._model = copy.deepcopy(model).to(self._device, memory_format=memory_format).eval()
+        self._model = in_fast_layout(copy.deepcopy(model).to(self._device)).eval()
 
     @property
     def config(self) -> ModelConfig:

@@ -36,12 +36,15 @@ class CaseFiles:
         The label map, if there is one.
     ignored
         NIfTI files beside them whose names say nothing.
+    refusal
+        Why the files make no case, if they do not: one bad folder must not hide a hundred good ones.
     """
 
     name: str
     images: Mapping[Modality, Path]
     truth: Path | None = None
     ignored: tuple[Path, ...] = ()
+    refusal: ShaSpecError | None = None
 
     def __post_init__(self) -> None:
         ordered = {modality: self.images[modality] for modality in Modality if modality in self.images}
@@ -49,7 +52,7 @@ class CaseFiles:
 
     def __reduce__(self) -> tuple[type[CaseFiles], tuple[object, ...]]:
         """Survive the trip between processes, which a mapping proxy does not."""
-        return type(self), (self.name, dict(self.images), self.truth, self.ignored)
+        return type(self), (self.name, dict(self.images), self.truth, self.ignored, self.refusal)
 
     def read(self) -> Case:
         """Read the images and the label map onto one grid.
@@ -57,8 +60,10 @@ class CaseFiles:
         Raises
         ------
         ShaSpecError
-            If a file cannot be read, or if images do not overlap in space.
+            The refusal, if there is one; if a file cannot be read, or if images do not overlap in space.
         """
+        if self.refusal is not None:
+            raise self.refusal
         case = assemble(self.name, self.images, self.truth)
         if not self.ignored:
             return case
@@ -112,6 +117,8 @@ def case_files(*paths: str | Path) -> CaseFiles:
             f"{len(cases)}: {', '.join(case.name for case in cases[:4])}{', ...' if len(cases) > 4 else ''}",
             "Give the folder of one case or visit",
         )
+    if cases[0].refusal is not None:
+        raise cases[0].refusal
     return cases[0]
 
 
@@ -121,7 +128,7 @@ def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
     Raises
     ------
     ShaSpecError
-        If there is no such folder or no case in it, or if a case has one modality twice.
+        If there is no such folder or no case in it. A case that has one modality twice is found with its refusal.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -132,7 +139,7 @@ def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
     names = [case.name for case in found]
     return tuple(
         # A table's rows must differ, so equal names (one patient, two visits) give way to the folders' names.
-        case if names.count(case.name) == 1 else replace(case, name=_folder_name(case, folder))
+        case if names.count(case.name) == 1 or not case.images else replace(case, name=_folder_name(case, folder))
         for case in found
     )
 
@@ -141,7 +148,11 @@ def _search(folder: Path, depth: int) -> Iterable[CaseFiles]:
     """A folder that holds a recognised image is a case; of any other the folders in it are searched."""
     files = _nifti_files(folder)
     if any(recognise(path) for path in files):
-        yield _sorted_out(files, folder.resolve().name)
+        name = folder.resolve().name
+        try:
+            yield _sorted_out(files, name)
+        except ShaSpecError as error:
+            yield CaseFiles(name, {}, refusal=error)
     elif depth:
         for inner in sorted(folder.iterdir()):
             if inner.is_dir() and not inner.name.startswith("."):

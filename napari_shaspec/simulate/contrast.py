@@ -75,11 +75,11 @@ def bright_white_matter(scene: Scene) -> Tensor:
     """Small-vessel disease: white matter is bright on FLAIR and T2 in spots of 2 to 6 mm and caps at the ventricles."""
     dice = scene.dice
     size_mm = float(dice.uniform((3.0, 7.0))[0])
-    spots = scene.field(size_mm) > column(dice.uniform((2.1, 3.2)))
-    near_ventricles = dilate(scene.tissues[:, :1], max(1, round(4 / scene.voxel_mm)))
-    caps = (near_ventricles > 0.5) & (scene.field(12.0) > column(dice.uniform((0.0, 2.5))))
-    present = column(dice.chance(0.5)) & (scene.tissues[:, 4:] > 0.5) & (scene.ranks == 0)
-    gain = column(dice.uniform((0.1, 0.5), len(CHANNELS)))
+    spots = scene.field(size_mm) > column(dice.uniform((2.3, 3.4)))
+    near_ventricles = dilate(scene.tissues[:, :1], max(1, round(3 / scene.voxel_mm)))
+    caps = (near_ventricles > 0.5) & (scene.field(12.0) > column(dice.uniform((0.5, 2.5))))
+    present = column(dice.chance(0.4)) & (scene.tissues[:, 4:] > 0.5) & (scene.ranks == 0)
+    gain = column(dice.uniform((0.1, 0.4), len(CHANNELS)))
     gain = gain * torch.tensor([1.0, -0.4, -0.4, 0.6], device=dice.device).reshape(1, -1, 1, 1, 1)
     return scene.images + gain * blur(((spots | caps) & present).float(), dice.uniform((0.3, 0.8), 1))
 

@@ -24,10 +24,8 @@ class TrainConfig:
         Voxels along R, A, S of what the network sees at the finest voxel size.
     coarse_patch
         The same at the coarsest voxel size, where it holds a whole brain.
-    coarse_steps
-        The first steps are all coarse: they cost a third, and most of what has to be learned shows there already.
     coarse_share
-        Share of coarse steps among the later ones.
+        Share of the steps that are coarse.
     learning_rate, weight_decay, warmup_steps
         AdamW; the rate rises linearly over ``warmup_steps``, then falls to 0 along half a cosine.
     alpha, beta, alignment
@@ -51,18 +49,17 @@ class TrainConfig:
     batch: int = 1
     patch: tuple[int, int, int] = (72, 88, 72)
     coarse_patch: tuple[int, int, int] = (56, 64, 56)
-    coarse_steps: int = 1400
-    coarse_share: float = 0.25
-    learning_rate: float = 5e-3
+    coarse_share: float = 0.2
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
     alpha: float = 0.1
     beta: float = 0.02
     alignment: AlignmentLoss = AlignmentLoss.L1
-    all_steps: int = 800
+    all_steps: int = 700
     subsets: int = 1
     ema_decay: float = 0.998
-    validation_steps: int = 300
+    validation_steps: int = 400
     validation_cases: int = 8
 
     def __post_init__(self) -> None:
@@ -91,7 +88,6 @@ PRESETS = {
         steps=20,
         patch=(48, 48, 48),
         coarse_patch=(32, 32, 32),
-        coarse_steps=10,
         all_steps=5,
         validation_steps=10,
         validation_cases=2,

@@ -80,10 +80,7 @@ class SimulatedBatches(Dataset[Batch]):
         config, step = self.config, self.first + index
         seed = config.seed * SEEDS + step
         coarse = np.random.default_rng(seed).random() < config.coarse_share
-        if step >= HELD_OUT_FIRST:
-            coarse = False
-        elif step < config.coarse_steps:
-            coarse = True
+        coarse = coarse and step < HELD_OUT_FIRST
         patch = config.coarse_patch if coarse else config.patch
         voxel_mm = config.model.voxel_mm[1 if coarse else 0]
         batch = simulate_batch(seed, config.batch, patch, voxel_mm, self.settings, self.device)

@@ -61,7 +61,7 @@ class FolderCrops(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         step = self.first + index
         draw = np.random.default_rng(self.config.seed * SEEDS + step)
-        coarse = draw.random() < self.config.coarse_share or step < self.config.coarse_steps
+        coarse = draw.random() < self.config.coarse_share
         patch = self.config.coarse_patch if coarse else self.config.patch
         spacing_mm = self.config.model.voxel_mm[1 if coarse else 0]
         chosen = [self.cases[int(draw.integers(len(self.cases)))] for _ in range(self.config.batch)]
@@ -86,7 +86,9 @@ def _prepared(files: _Hashable, spacing_mm: float) -> PreparedCase:
         raise ShaSpecError(f"a label map for {case.name}", "none", "Train on cases that have one")
     grid = working_grid(case.grid, spacing_mm)
     images = {modality: prepare(volume, [grid])[0].image for modality, volume in case.images.items()}
-    masks = torch.stack([grid.from_source(mask) >= 0.5 for mask in labels_to_masks(case.truth.data)])
+    masks = torch.stack(
+        [grid.from_source(mask) >= 0.5 for mask in labels_to_masks(case.truth.data.astype(np.uint8, copy=False))]
+    )
     return PreparedCase(images, masks.float())
 
 
@@ -119,8 +121,11 @@ def split_cases(cases: Sequence[CaseFiles], seed: int) -> tuple[list[CaseFiles],
     Raises
     ------
     ShaSpecError
-        For fewer than two cases with a label map.
+        For fewer than two cases with a label map, or for a case that is none.
     """
+    for files in cases:
+        if files.refusal is not None:
+            raise files.refusal
     labelled = [files for files in cases if files.truth is not None]
     if len(labelled) < 2:
         raise ShaSpecError(

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.inference.devices import choose_device, fast_precision
+from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.model.checkpoint import SIMULATED_STATEMENT, save_checkpoint
 from napari_shaspec.simulate.settings import HELD_OUT, TRAINING
@@ -31,6 +31,7 @@ LAST = "last.ckpt"
 
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
+LOSSES = {"loss", "task", "dao", "dco"}
 
 
 class Batches(lightning.LightningDataModule):
@@ -182,7 +183,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     torch.set_float32_matmul_precision("high")
     mixed = {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}.get(fast_precision(chosen), "32-true")
     module = ShaSpecTraining(config)
-    module.model.to(memory_format=torch.channels_last_3d)
+    in_fast_layout(module.model)
     data = "real cases" if cases else "simulated cases"
     export = ExportWeights(out, provenance(config, command, data, chosen), "" if cases else SIMULATED_STATEMENT)
     trainer = lightning.Trainer(

@@ -99,6 +99,16 @@ def test_one_modality_twice(save_case: Callable[..., Path], given: str) -> None:
         read_case(*paths)
 
 
+def test_one_bad_folder_does_not_hide_the_good_ones(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    save_case("data/a/a_{}.nii", "t1ce t1_gd")
+    save_case("data/b/b_{}.nii", "flair")
+    bad, good = find_cases(tmp_path / "data")
+    assert (bad.name, good.name) == ("a", "b")
+    with pytest.raises(ShaSpecError, match="T1c twice"):
+        bad.read()
+    assert good.read().name == "b"
+
+
 def test_two_label_maps(save_case: Callable[..., Path]) -> None:
     with pytest.raises(ShaSpecError, match=r"at most one label map.*a_labels.nii, a_seg.nii"):
         read_case(save_case("a/a_{}.nii", "flair seg labels"))

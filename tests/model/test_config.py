@@ -1,0 +1,61 @@
+"""A configuration is valid, or does not exist."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.model.config import ModelConfig
+
+
+def test_mri_is_the_default() -> None:
+    config = ModelConfig()
+    assert config.modalities == ("flair", "t1", "t1c", "t2")
+    assert config.outputs == ("ET", "TC", "WT")
+
+
+@pytest.mark.parametrize(("widths", "stride"), [((4, 8), 2), ((4, 8, 16), 4), ((8, 16, 32, 64), 8)])
+def test_each_level_but_the_first_halves_the_resolution(widths: tuple[int, ...], stride: int) -> None:
+    assert ModelConfig(widths=widths).stride == stride
+
+
+def test_the_round_trip_through_json() -> None:
+    config = ModelConfig(
+        modalities=("image", "sound"), outputs=("digit",), spatial_dims=2, widths=(3, 5), in_channels=2, voxel_mm=(1, 4)
+    )
+    assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ({"spatial_dims": 1}, "two or three spatial dimensions"),
+        ({"spatial_dims": 4}, "two or three spatial dimensions"),
+        ({"modalities": ()}, "one or more modalities"),
+        ({"modalities": ("t1", "t1")}, "one or more modalities"),
+        ({"modalities": ("t1.gd",)}, "without a dot"),
+        ({"modalities": ("",)}, "one or more modalities"),
+        ({"outputs": ()}, "one or more outputs"),
+        ({"outputs": ("WT", "WT")}, "one or more outputs"),
+        ({"widths": (8,)}, "two or more levels"),
+        ({"widths": (8, 0)}, "two or more levels of positive width"),
+        ({"widths": (8, 16.5)}, "two or more levels of positive width"),
+        ({"in_channels": 0}, "one or more input channels"),
+        ({"voxel_mm": (0.0, 2.0)}, "a positive finest voxel size"),
+        ({"voxel_mm": (3.0, 2.0)}, "a positive finest voxel size"),
+        ({"voxel_mm": (2.0,)}, "a positive finest voxel size"),
+        ({"voxel_mm": (float("nan"), 2.0)}, "a positive finest voxel size"),
+    ],
+)
+def test_impossible_configurations(entries: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ShaSpecError, match=expected):
+        ModelConfig(**entries)
+
+
+@pytest.mark.parametrize("entries", [{"depth": 5}, {"widths": 8}, {"widths": None}, {"modalities": [["t1"]]}])
+def test_malformed_entries(entries: dict[str, Any]) -> None:
+    with pytest.raises(ShaSpecError, match="a ShaSpec model configuration"):
+        ModelConfig.from_dict(entries)

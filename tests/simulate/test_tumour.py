@@ -1,0 +1,149 @@
+"""Tumours grow in tissue, in shells, in the number and size that the settings ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_shaspec.simulate import anatomy, tumour
+from napari_shaspec.simulate.anatomy import Template
+from napari_shaspec.simulate.fields import Dice
+from napari_shaspec.simulate.settings import TRAINING, SimulatorSettings
+from napari_shaspec.simulate.tumour import CORE, ENHANCING, OEDEMA, Seeds
+
+CPU = torch.device("cpu")
+SIZE = (36, 44, 36)
+VOXEL_MM = 4.0
+WHITE_MATTER_MM = (26.0, -2.0, 26.0)
+"""Centrum semiovale, on a grid centred on the brain."""
+
+
+@pytest.fixture(scope="module")
+def points() -> Tensor:
+    return anatomy.grid_mm(SIZE, VOXEL_MM, CPU)
+
+
+@pytest.fixture(scope="module")
+def tissues(template: Template, points: Tensor) -> Tensor:
+    return template.sample(points + torch.tensor([0.0, -18.0, 6.0]))
+
+
+def planted(points: Tensor, tissues: Tensor, settings: SimulatorSettings, cases: int = 64) -> Seeds:
+    return tumour.plant(
+        Dice(0, cases, CPU), settings, points.expand(cases, -1, -1, -1, -1), tissues.expand(cases, -1, -1, -1, -1)
+    )
+
+
+def grown(points: Tensor, tissues: Tensor, radius_mm: float = 30.0, seed: int = 0, **settings: object) -> Tensor:
+    """Ranks of one tumour in the centrum semiovale."""
+    seeds = Seeds(torch.tensor([[WHITE_MATTER_MM]]), torch.tensor([[radius_mm]]))
+    return tumour.grow(Dice(seed, 1, CPU), replace(TRAINING, **settings), points, seeds, tissues, VOXEL_MM)
+
+
+def test_seeds_lie_in_tissue_and_mostly_in_white_matter(points: Tensor, tissues: Tensor) -> None:
+    seeds = planted(points, tissues, TRAINING)
+    centres = (seeds.centres_mm - points[0, 0, 0, 0]) / VOXEL_MM
+    x, y, z = centres.round().long().flatten(0, 1).unbind(1)
+    shares = tissues[0][:, x, y, z]
+    assert bool((shares[2:].sum(0) > 0.01).all())
+    assert shares[4].mean() > 0.5
+
+
+def test_the_number_of_tumours_follows_its_chances(points: Tensor, tissues: Tensor) -> None:
+    counts = (planted(points, tissues, TRAINING, 400).radii_mm > 0).sum(1)
+    shares = torch.bincount(counts, minlength=5) / 400
+    torch.testing.assert_close(shares, torch.tensor(TRAINING.tumour_counts), rtol=0, atol=0.08)
+    two = planted(points, tissues, replace(TRAINING, tumour_counts=(0.0, 0.0, 1.0)))
+    assert bool((two.radii_mm > 0).all())
+    assert two.radii_mm.shape == (64, 2)
+
+
+def test_satellites_are_smaller(points: Tensor, tissues: Tensor) -> None:
+    radii = planted(points, tissues, replace(TRAINING, tumour_counts=(0.0, 0.0, 0.0, 1.0))).radii_mm
+    low, high = TRAINING.radius_mm
+    assert low <= radii[:, 0].min()
+    assert radii[:, 0].max() <= high
+    assert 0.6 * low <= radii[:, 1:].min()
+    assert radii[:, 1:].max() <= 0.6 * high
+
+
+def test_a_setting_without_tumours(points: Tensor, tissues: Tensor) -> None:
+    seeds = planted(points, tissues, replace(TRAINING, tumour_counts=(1.0,)))
+    assert not seeds.radii_mm.any()
+    assert torch.equal(tumour.push_aside(Dice(0, 64, CPU), TRAINING, points, seeds), points)
+
+
+def test_mass_effect_moves_tissue_outwards_and_leaves_the_rest(points: Tensor) -> None:
+    seeds = Seeds(torch.tensor([[WHITE_MATTER_MM]]), torch.tensor([[20.0]]))
+    settings = replace(TRAINING, mass_effect=(0.35, 0.35))
+    pushed = tumour.push_aside(Dice(0, 1, CPU), settings, points, seeds)
+    before, after = ((grid - torch.tensor(WHITE_MATTER_MM)).norm(dim=-1) for grid in (points, pushed))
+    assert bool((after <= before + 1e-4).all())  # what shows here came from nearer the centre
+    near, far = (before - after)[(before > 10) & (before < 25)], (before - after)[before > 80]
+    assert near.min() > 2
+    assert far.max() < 1
+    assert after[before > 0].min() > 0  # nothing folds
+
+
+def test_tumours_are_nested_shells_in_brain(points: Tensor, tissues: Tensor) -> None:
+    ranks = grown(points, tissues, no_enhancement_chance=0.0)
+    assert set(ranks.unique().tolist()) == {0.0, float(OEDEMA), float(CORE), float(ENHANCING)}
+    assert bool((tissues.sum(1, keepdim=True)[ranks > 0] > 0.5).all())
+    fluid = tissues[:, :2].sum(1, keepdim=True)
+    assert bool((fluid[ranks == OEDEMA] < 0.5).all())
+    assert bool((fluid[ranks >= CORE] < 0.8).all())
+    distance = (points - torch.tensor(WHITE_MATTER_MM)).norm(dim=-1)[:, None]
+    assert distance[ranks >= CORE].mean() < distance[ranks == OEDEMA].mean()
+
+
+def test_tumours_have_about_the_size_they_are_told(points: Tensor, tissues: Tensor) -> None:
+    volumes = [
+        torch.stack([(grown(points, tissues, radius, seed) > 0).sum() for seed in range(6)]).float().mean()
+        for radius in (12.0, 24.0)
+    ]
+    ball = 4 / 3 * torch.pi * 24.0**3 / VOXEL_MM**3
+    assert 0.4 * ball < volumes[1] < 2 * ball
+    assert volumes[1] > 3 * volumes[0]
+
+
+def test_low_grade_tumours_do_not_enhance(points: Tensor, tissues: Tensor) -> None:
+    for seed in range(3):
+        ranks = grown(points, tissues, seed=seed, no_enhancement_chance=1.0)
+        assert bool((ranks == CORE).any())
+        assert not (ranks == ENHANCING).any()
+
+
+def test_solid_tumours_enhance_throughout(points: Tensor, tissues: Tensor) -> None:
+    whole = {"solid_enhancement_chance": 1.0, "patchy_enhancement_chance": 0.0, "no_enhancement_chance": 0.0}
+    ranks = grown(points, tissues, **whole)
+    assert bool((ranks == ENHANCING).any())
+    assert not (ranks == CORE).any()
+    patchy = grown(points, tissues, **whole | {"patchy_enhancement_chance": 1.0})
+    assert bool((patchy == CORE).any())
+    assert torch.equal(patchy >= CORE, ranks >= CORE)
+
+
+def test_a_rim_encloses_a_necrotic_centre(points: Tensor, tissues: Tensor) -> None:
+    ranks = grown(
+        points,
+        tissues,
+        solid_enhancement_chance=0.0,
+        patchy_enhancement_chance=0.0,
+        no_enhancement_chance=0.0,
+        rim_fraction=(0.3, 0.3),
+        core_fraction=(0.9, 0.9),
+        boundary_noise=(0.0, 0.0),
+    )
+    distance = (points - torch.tensor(WHITE_MATTER_MM)).norm(dim=-1)[:, None]
+    assert distance[ranks == CORE].mean() < distance[ranks == ENHANCING].mean()
+
+
+def test_tumours_of_a_batch_are_their_own(points: Tensor, tissues: Tensor) -> None:
+    seeds = Seeds(torch.tensor([[WHITE_MATTER_MM]] * 2), torch.tensor([[25.0], [0.0]]))
+    both = tissues.expand(2, -1, -1, -1, -1)
+    ranks = tumour.grow(Dice(0, 2, CPU), TRAINING, points, seeds, both, VOXEL_MM)
+    assert bool(ranks[0].any())
+    assert not ranks[1].any()
