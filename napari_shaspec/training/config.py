@@ -45,7 +45,7 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     seed: int = 2023
-    steps: int = 2400
+    steps: int = 1600
     batch: int = 1
     patch: tuple[int, int, int] = (72, 88, 72)
     coarse_patch: tuple[int, int, int] = (56, 64, 56)
@@ -64,9 +64,16 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         stride = self.model.stride
-        if min(self.steps, self.batch, self.validation_steps, self.validation_cases) < 1 or self.subsets < 0:
+        counts = (self.steps, self.batch, self.warmup_steps, self.validation_steps, self.validation_cases)
+        if min(counts) < 1 or self.subsets < 0:
             raise ShaSpecError(
                 "at least one step, case and validation", repr(self), "Correct the training configuration"
+            )
+        if self.steps % self.validation_steps:
+            raise ShaSpecError(
+                f"steps in multiples of {self.validation_steps}, because weights are written at each validation",
+                str(self.steps),
+                "Choose another number of steps",
             )
         if any(side % stride or side < 2 * stride for side in (*self.patch, *self.coarse_patch)):
             raise ShaSpecError(

@@ -77,6 +77,8 @@ class SimulatedBatches(Dataset[Batch]):
         return self.count
 
     def __getitem__(self, index: int) -> Batch:
+        if not 0 <= index < self.count:
+            raise IndexError(f"batch {index} of {self.count}")
         config, step = self.config, self.first + index
         seed = config.seed * SEEDS + step
         coarse = np.random.default_rng(seed).random() < config.coarse_share
