@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -12,14 +13,26 @@ from napari_shaspec.errors import ShaSpecError
 Network = TypeVar("Network", bound=nn.Module)
 
 
+@cache
 def working_devices() -> tuple[str, ...]:
-    """Names of the devices that can run a network on this machine, best first; the CPU is always the last."""
-    devices = []
-    if torch.cuda.is_available():
-        devices += ["cuda"]
-    if torch.backends.mps.is_available():
-        devices += ["mps"]
-    return (*devices, "cpu")
+    """Names of the devices that can run a network on this machine, best first; the CPU is always the last.
+
+    Being there is not enough: a driver may be too old, and Apple's backend lacks some 3-D layers in some versions. So
+    every layer that the network is made of is tried once.
+    """
+    candidates = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return (*(name for name, present in candidates.items() if present and _runs_networks(name)), "cpu")
+
+
+def _runs_networks(name: str) -> bool:
+    layers = nn.Sequential(
+        nn.Conv3d(1, 2, 3, stride=2, padding=1), nn.InstanceNorm3d(2), nn.ConvTranspose3d(2, 1, 2, 2)
+    )
+    try:
+        layers.to(name)(torch.zeros(1, 1, 4, 4, 4, device=name)).cpu()
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
 
 
 def choose_device(name: str = "auto") -> torch.device:

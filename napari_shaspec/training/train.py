@@ -204,7 +204,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
             ),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
-        logger=CSVLogger(out, name="", version="log"),
+        logger=CSVLogger(out, name="log"),  # a resumed run gets a file of its own
         gradient_clip_val=1.0,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
