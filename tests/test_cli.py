@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 from napari_shaspec.cli.app import run
-from napari_shaspec.io.atomic import staged
 from napari_shaspec.cli.simulate import Settings, case_seed
 from napari_shaspec.cli.train import Preset
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.atomic import staged
 from napari_shaspec.model.checkpoint import SIMULATED_STATEMENT, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec

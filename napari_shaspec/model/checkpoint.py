@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.atomic import replacing
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 
@@ -61,20 +60,9 @@ def save_checkpoint(model: ShaSpec, path: Path, training: dict[str, Any], statem
         "statement": statement,
     }
     tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    temporary = path.with_name(f".{uuid4().hex}.partial")
-    try:
-        # Opened here, because safetensors' own writer leaves a file that only its owner may read.
-        with temporary.open("xb") as file:
-            file.write(save(tensors, metadata=header))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise ShaSpecError(
-            f"to write {path}", error.strerror or str(error), "Check permissions and free space"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as place:
+        # Written here, because safetensors' own writer leaves a file that only its owner may read.
+        place.write_bytes(save(tensors, metadata=header))
 
 
 def load_checkpoint(path: Path | str | None = None) -> Checkpoint:

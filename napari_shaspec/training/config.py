@@ -45,7 +45,7 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     seed: int = 2023
-    steps: int = 1600
+    steps: int = 2400
     batch: int = 1
     patch: tuple[int, int, int] = (72, 88, 72)
     coarse_patch: tuple[int, int, int] = (56, 64, 56)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -79,22 +80,24 @@ class FolderCrops(Dataset[Batch]):
         )
 
 
+def prepared_case(files: CaseFiles, spacing_mm: float) -> PreparedCase:
+    """Read, normalise and resample a case, or take it from memory."""
+    return _prepared(files.name, tuple(files.images.items()), files.truth, spacing_mm)
+
+
 @lru_cache(maxsize=KEPT_CASES)
-def _prepared(files: _Hashable, spacing_mm: float) -> PreparedCase:
-    case = files.value.read()
+def _prepared(
+    name: str, images: tuple[tuple[Modality, Path], ...], truth: Path | None, spacing_mm: float
+) -> PreparedCase:
+    case = CaseFiles(name, dict(images), truth).read()
     if case.truth is None:
         raise ShaSpecError(f"a label map for {case.name}", "none", "Train on cases that have one")
     grid = working_grid(case.grid, spacing_mm)
-    images = {modality: prepare(volume, [grid])[0].image for modality, volume in case.images.items()}
+    normalised = {modality: prepare(volume, [grid])[0].image for modality, volume in case.images.items()}
     masks = torch.stack(
         [grid.from_source(mask) >= 0.5 for mask in labels_to_masks(case.truth.data.astype(np.uint8, copy=False))]
     )
-    return PreparedCase(images, masks.float())
-
-
-def prepared_case(files: CaseFiles, spacing_mm: float) -> PreparedCase:
-    """Read, normalise and resample a case, or take it from memory."""
-    return _prepared(_Hashable(files), spacing_mm)
+    return PreparedCase(normalised, masks.float())
 
 
 def random_crop(case: PreparedCase, patch: Triple, draw: np.random.Generator) -> PreparedCase:
@@ -134,17 +137,3 @@ def split_cases(cases: Sequence[CaseFiles], seed: int) -> tuple[list[CaseFiles],
     order = np.random.default_rng(seed).permutation(len(labelled))
     held_out = max(1, round(len(labelled) / 10))
     return [labelled[place] for place in order[held_out:]], [labelled[place] for place in order[:held_out]]
-
-
-class _Hashable:
-    """Lets a case's files be a key of the cache: by the paths of its images."""
-
-    def __init__(self, files: CaseFiles) -> None:
-        self.value = files
-        self.key = (files.name, *files.images.values(), files.truth)
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hashable) and self.key == other.key

@@ -189,6 +189,8 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
         devices=devices,
+        # Cases that lack a modality leave its specific encoder out of a step.
+        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
         precision=mixed,  # type: ignore[arg-type]
         max_steps=config.steps,
         callbacks=[

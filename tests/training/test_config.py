@@ -1,0 +1,42 @@
+"""A training configuration is valid, or does not exist."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.training.config import PRESETS, TrainConfig
+
+
+def test_the_presets() -> None:
+    assert PRESETS["bundled"] == TrainConfig()
+    assert PRESETS["quick"].steps < 100
+
+
+def test_a_configuration_goes_into_json(config: TrainConfig) -> None:
+    entries = json.loads(json.dumps(config.to_dict()))
+    assert entries["model"]["widths"] == [4, 8]
+    assert entries["alignment"] == "l1"
+    assert entries["patch"] == [16, 20, 16]
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ({"steps": 0}, "at least one step"),
+        ({"batch": 0}, "at least one step"),
+        ({"warmup_steps": 0}, "at least one step"),
+        ({"validation_cases": 0}, "at least one step"),
+        ({"subsets": -1}, "at least one step"),
+        ({"steps": 3}, "steps in multiples of 2, because weights are written at each validation, found 3"),
+        ({"patch": (16, 17, 16)}, "patch sides that are multiples of 2"),
+        ({"coarse_patch": (16, 16, 2)}, "patch sides that are multiples of 2 and at least 4"),
+    ],
+)
+def test_impossible_configurations(config: TrainConfig, entries: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ShaSpecError, match=expected):
+        replace(config, **entries)

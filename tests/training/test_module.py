@@ -1,0 +1,220 @@
+"""One step of training, one of validation, and the loss going down."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_shaspec.model.losses import feature_losses, task_loss
+from napari_shaspec.model.shaspec import Encoding
+from napari_shaspec.training.augment import jitter_intensities
+from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.data import Batch
+from napari_shaspec.training.module import ShaSpecTraining, draw_subsets
+
+NAMES = ("flair", "t1", "t1c", "t2")
+
+
+class Recorded(ShaSpecTraining):
+    """A module without a trainer: it keeps what it would log, and what it encodes and decodes."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        torch.manual_seed(0)
+        super().__init__(config)
+        self.logged: dict[str, Any] = {}
+        self.encoded: list[str] = []
+        self.decoded: list[frozenset[str]] = []
+        encode, decode = self.model.encode, self.model.decode
+
+        def encode_recorded(image: Tensor, modality: str) -> Encoding:
+            self.encoded.append(modality)
+            return encode(image, modality)
+
+        def decode_recorded(encodings: Mapping[str, Encoding]) -> Tensor:
+            self.decoded.append(frozenset(encodings))
+            return decode(encodings)
+
+        self.model.encode, self.model.decode = encode_recorded, decode_recorded
+
+    def log_dict(self, dictionary: Mapping[str, Any], **options: Any) -> None:
+        self.logged = dict(dictionary)
+
+
+@pytest.fixture
+def later(config: TrainConfig) -> TrainConfig:
+    """A configuration that decodes subsets from the first step on."""
+    return replace(config, all_steps=0)
+
+
+# Subsets
+
+
+def test_the_full_set_comes_first_then_proper_subsets() -> None:
+    subsets = draw_subsets(NAMES, 5, torch.Generator().manual_seed(0))
+    assert subsets[0] == frozenset(NAMES)
+    assert len(subsets) == 6
+    assert all(frozenset() < subset < frozenset(NAMES) for subset in subsets[1:])
+
+
+def test_a_seed_makes_the_same_subsets_again() -> None:
+    first, again, other = (draw_subsets(NAMES, 9, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_sizes_are_uniform_and_so_are_the_members_of_each_size() -> None:
+    draws = Counter(draw_subsets(NAMES, 6000, torch.Generator().manual_seed(3))[1:])
+    assert len(draws) == 14
+    for size, members in ((1, 4), (2, 6), (3, 4)):
+        of_size = {subset: count for subset, count in draws.items() if len(subset) == size}
+        assert len(of_size) == members
+        assert sum(of_size.values()) == pytest.approx(2000, rel=0.1)
+        for count in of_size.values():
+            assert count == pytest.approx(2000 / members, rel=0.2)
+
+
+@pytest.mark.parametrize(("names", "count"), [(NAMES, 0), (("t1",), 3)])
+def test_without_subsets_there_is_the_full_set(names: tuple[str, ...], count: int) -> None:
+    assert draw_subsets(names, count, torch.Generator()) == [frozenset(names)]
+
+
+# Training
+
+
+def test_every_modality_is_encoded_once_and_decoded_for_several_subsets(later: TrainConfig, batch: Batch) -> None:
+    module = Recorded(later)
+    module.training_step(batch, 0)
+    assert sorted(module.encoded) == list(NAMES)
+    assert module.decoded[0] == frozenset(NAMES)
+    assert len(module.decoded) == 1 + later.subsets
+
+
+def test_the_objective_is_the_sum_of_its_terms(later: TrainConfig, batch: Batch) -> None:
+    module = Recorded(later)
+    loss = module.training_step(batch, 0)
+    logged = module.logged
+    torch.testing.assert_close(loss, logged["task"] + 0.1 * logged["dao"] + 0.02 * logged["dco"])
+    images = jitter_intensities(batch.images, torch.Generator().manual_seed(later.seed * 10**6))
+    encodings = {name: module.model.encode(image, name) for name, image in images.items()}
+    dao, dco = feature_losses(encodings, NAMES, module.model.domain_classifier)
+    chosen = module.decoded[: 1 + later.subsets]
+    logits = [module.model.decode({name: encodings[name] for name in subset}) for subset in chosen]
+    torch.testing.assert_close(logged["task"], sum(task_loss(each, batch.masks) for each in logits) / len(chosen))
+    torch.testing.assert_close((logged["dao"], logged["dco"]), (dao, dco))
+
+
+def test_at_first_there_is_only_the_full_set_and_its_task(config: TrainConfig, batch: Batch) -> None:
+    module = Recorded(replace(config, all_steps=1))
+    loss = module.training_step(batch, 0)
+    assert module.decoded == [frozenset(NAMES)]
+    torch.testing.assert_close(loss, module.logged["task"])
+
+
+def test_a_step_is_the_same_again(later: TrainConfig, batch: Batch) -> None:
+    first, second = Recorded(later), Recorded(later)
+    assert torch.equal(first.training_step(batch, 0), second.training_step(batch, 0))
+    assert first.decoded == second.decoded
+
+
+def test_cases_with_missing_modalities_train_too(later: TrainConfig, batch: Batch) -> None:
+    module = Recorded(later)
+    present = {name: batch.images[name] for name in ("t1", "t2")}
+    loss = module.training_step(Batch(present, batch.masks), 0)
+    assert bool(loss.isfinite())
+    assert module.decoded[0] == {"t1", "t2"}
+    assert all(subset < {"t1", "t2"} for subset in module.decoded[1:])
+
+
+def test_13_a_few_training_steps_lower_the_loss(later: TrainConfig, batch: Batch) -> None:
+    module = Recorded(replace(later, learning_rate=0.02))
+    optimizer = module.configure_optimizers()["optimizer"]
+    losses = []
+    for _ in range(12):
+        loss = module.training_step(batch, 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.85 * losses[0]
+
+
+def learning_rates(module: ShaSpecTraining, steps: int) -> Iterator[float]:
+    optimizers = module.configure_optimizers()
+    for _ in range(steps):
+        yield optimizers["optimizer"].param_groups[0]["lr"]
+        optimizers["optimizer"].step()
+        optimizers["lr_scheduler"]["scheduler"].step()
+
+
+def test_the_learning_rate_rises_then_falls_to_0(config: TrainConfig) -> None:
+    module = ShaSpecTraining(replace(config, steps=200, warmup_steps=10, learning_rate=0.01))
+    rates = list(learning_rates(module, 201))
+    assert rates[0] == pytest.approx(0.001)
+    assert rates[:10] == sorted(rates[:10])
+    assert max(rates) == pytest.approx(0.01, rel=0.01)
+    assert rates[100] == pytest.approx(0.005)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[200] == pytest.approx(0, abs=1e-12)
+
+
+# Validation
+
+
+def answer(module: ShaSpecTraining, found: Tensor) -> None:
+    """Let the network find these masks, whatever it sees."""
+    module.model.decode = lambda encodings: 20 * (found - 0.5)
+
+
+@torch.no_grad()
+def test_validation_scores_all_subsets(config: TrainConfig, batch: Batch) -> None:
+    module = Recorded(config)
+    module.validation_step(batch, 0)
+    assert sorted(module.encoded) == list(NAMES)
+    assert len(module.decoded) == len(set(module.decoded)) == 15
+    regions = ("ET", "TC", "WT")
+    assert module.logged.keys() == {
+        "score",
+        *(f"{prefix}_{region}" for prefix in ("all", "mean") for region in regions),
+        *(f"{name}_WT" for name in NAMES),
+    }
+
+
+@torch.no_grad()
+def test_a_perfect_answer_scores_1_and_none_scores_0(config: TrainConfig, batch: Batch) -> None:
+    module = Recorded(config)
+    answer(module, batch.masks)
+    module.validation_step(batch, 0)
+    assert all(float(value) == 1 for value in module.logged.values())
+    answer(module, torch.zeros_like(batch.masks))
+    module.validation_step(batch, 0)
+    assert all(float(value) == 0 for value in module.logged.values())
+    module.validation_step(Batch(batch.images, torch.zeros_like(batch.masks)), 0)
+    assert float(module.logged["score"]) == 1  # nothing found where there is nothing
+
+
+@torch.no_grad()
+def test_scores_tell_subsets_and_regions_apart(config: TrainConfig, batch: Batch) -> None:
+    module = Recorded(config)
+    nothing = torch.zeros_like(batch.masks)
+    only_wt = torch.stack([nothing[:, 0], nothing[:, 1], batch.masks[:, 2]], 1)
+    module.model.decode = lambda encodings: 20 * ((only_wt if "t2" in encodings else nothing) - 0.5)
+    module.validation_step(batch, 0)
+    logged = {name: round(float(value), 4) for name, value in module.logged.items()}
+    assert (logged["all_ET"], logged["all_TC"], logged["all_WT"]) == (0, 0, 1)
+    assert (logged["flair_WT"], logged["t1_WT"], logged["t1c_WT"], logged["t2_WT"]) == (0, 0, 0, 1)
+    assert logged["mean_WT"] == round(8 / 15, 4)
+    assert logged["score"] == round(8 / 45, 4)
+
+
+@torch.no_grad()
+def test_cases_with_missing_modalities_are_scored_on_what_they_have(config: TrainConfig, batch: Batch) -> None:
+    module = Recorded(config)
+    module.validation_step(Batch({name: batch.images[name] for name in ("t1", "t2")}, batch.masks), 0)
+    assert set(module.decoded) == {frozenset({"t1"}), frozenset({"t2"}), frozenset({"t1", "t2"})}
+    assert "flair_WT" not in module.logged

@@ -1,0 +1,175 @@
+"""Runs from configuration to weights file, on a patch that fits in a thumb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.model.checkpoint import SIMULATED_STATEMENT, load_checkpoint
+from napari_shaspec.model.shaspec import ShaSpec
+from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
+from napari_shaspec.training import data
+from napari_shaspec.training import train as training
+from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.data import HELD_OUT_FIRST, SEEDS
+from napari_shaspec.training.module import ShaSpecTraining
+from napari_shaspec.training.train import rising_average, train
+
+pytestmark = [
+    # The CSV log lies in the folder of the checkpoint and is there first.
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:UserWarning"),
+    # An epoch is the stretch between two validations, here two steps.
+    pytest.mark.filterwarnings("ignore:The number of training batches .* is smaller than the logging:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers:UserWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def loaded_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To start a loading process takes longer than these runs."""
+    loader = training._loader
+    monkeypatch.setattr(training, "_loader", lambda dataset, workers: loader(dataset, workers=0))
+
+
+@pytest.fixture
+def run(config: TrainConfig) -> Callable[..., Path]:
+    """A quiet run on the CPU."""
+
+    def run(out: Path, **options: Any) -> Path:
+        return train(config, out, device="cpu", command="napari-shaspec train", progress=False, **options)
+
+    return run
+
+
+def flat(model: ShaSpec) -> Tensor:
+    """All weights in a row."""
+    return torch.cat([tensor.detach().flatten() for tensor in model.state_dict().values()])
+
+
+def logs(run: Path) -> list[Path]:
+    """Scores of each part of a run."""
+    return sorted((run / "log").rglob("metrics.csv"))
+
+
+class PulledPlugError(Exception):
+    """What stops a run."""
+
+
+@pytest.fixture
+def interrupted_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let training stop before a step; a second call with -1 never."""
+    step = ShaSpecTraining.training_step
+
+    def interrupt(last: int) -> None:
+        def stopping(module: ShaSpecTraining, batch: Any, index: int) -> Tensor:
+            if module.global_step == last:
+                raise PulledPlugError
+            return step(module, batch, index)
+
+        monkeypatch.setattr(ShaSpecTraining, "training_step", stopping)
+
+    return interrupt
+
+
+def test_a_run_writes_weights_and_a_stopped_one_ends_in_the_same_place(
+    tmp_path: Path, config: TrainConfig, run: Callable[..., Path], interrupted_after: Callable[[int], None]
+) -> None:
+    best = load_checkpoint(run(tmp_path / "whole"))
+    assert best.statement == SIMULATED_STATEMENT
+    assert best.model.config == config.model
+    assert best.training["command"] == "napari-shaspec train"
+    assert best.training["data"] == "simulated cases"
+    assert best.training["device"].startswith("cpu")
+    assert best.training["train_config"]["seed"] == config.seed
+    assert best.training["seconds"] >= 0
+    assert 0 <= best.training["validation"]["score"] <= 1
+    whole = load_checkpoint(tmp_path / "whole" / "weights.safetensors")
+    assert whole.training["step"] == config.steps
+    assert len(logs(tmp_path / "whole")) == 1
+
+    interrupted_after(2)
+    with pytest.raises(PulledPlugError):
+        run(tmp_path / "parts")
+    half = load_checkpoint(tmp_path / "parts" / "weights.safetensors")
+    assert half.training["step"] == 2
+    interrupted_after(-1)
+    run(tmp_path / "parts", resume=True)
+    parts = load_checkpoint(tmp_path / "parts" / "weights.safetensors")
+    assert parts.training["step"] == config.steps
+    torch.testing.assert_close(flat(parts.model), flat(whole.model), rtol=0, atol=1e-5)
+    assert (flat(half.model) - flat(whole.model)).abs().max() > 1e-3
+    assert len(logs(tmp_path / "parts")) == 2  # that of the first part is still there
+
+
+def test_every_step_sees_a_case_of_its_own(
+    tmp_path: Path, config: TrainConfig, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = []
+
+    def recorded(seed: int, *arguments: Any) -> SimulatedBatch:
+        seeds.append(seed)
+        return simulate_batch(seed, *arguments)
+
+    monkeypatch.setattr(data, "simulate_batch", recorded)
+    run(tmp_path)
+    first = config.seed * SEEDS
+    assert seeds == [first, first + 1, first + HELD_OUT_FIRST, first + 2, first + 3, first + HELD_OUT_FIRST]
+
+
+def test_what_is_written_is_the_average_of_the_weights_so_far(
+    tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    def recorded(model: ShaSpec, path: Path, *provenance: Any) -> None:
+        if path.name == training.WEIGHTS:
+            written.append(flat(model))
+
+    monkeypatch.setattr(training, "save_checkpoint", recorded)
+    last_only = replace(config, validation_steps=1, ema_decay=0.0)  # an average that is the latest weights
+    train(last_only, tmp_path / "each", device="cpu", progress=False)
+    each, written[:] = list(written), []
+    train(config, tmp_path / "averaged", device="cpu", progress=False)
+
+    expected = each[0]
+    for count, weights in enumerate(each[1:], start=1):
+        expected = expected + (1 - (1 + count) / (10 + count)) * (weights - expected)
+    torch.testing.assert_close(written[-1], expected, rtol=0, atol=1e-5)
+    assert (written[-1] - each[-1]).abs().max() > 1e-4
+
+
+def test_a_run_is_not_overwritten(tmp_path: Path, run: Callable[..., Path]) -> None:
+    (tmp_path / "last.ckpt").touch()
+    with pytest.raises(ShaSpecError, match="an earlier run"):
+        run(tmp_path)
+
+
+def test_only_a_run_can_be_resumed(tmp_path: Path, run: Callable[..., Path]) -> None:
+    with pytest.raises(ShaSpecError, match="a run to resume"):
+        run(tmp_path, resume=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_average_forgets_its_start_then_becomes_slow() -> None:
+    average = rising_average(0.99)
+    averaged, values = torch.zeros(()), [torch.tensor(float(value)) for value in range(1, 400)]
+    for count, value in enumerate(values):
+        before, averaged = averaged, average(averaged, value, torch.tensor(count))
+        assert before <= averaged <= value
+    assert float(average(torch.tensor(5.0), torch.tensor(1.0), 0)) == pytest.approx(1.4)
+    # In the long run it lags behind a steady climb by decay / (1 - decay).
+    for value in range(400, 3000):
+        averaged = average(averaged, torch.tensor(float(value)), value)
+    assert float(averaged) == pytest.approx(2999 - 99, rel=0.01)
+
+
+def test_a_config_that_never_validates_is_refused(config: TrainConfig) -> None:
+    with pytest.raises(ShaSpecError, match="weights are written at each validation"):
+        replace(config, steps=1)
