@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import cache
 from itertools import combinations, pairwise
 from pathlib import Path, PurePath
 from typing import TypeVar
@@ -181,6 +182,7 @@ def _bids_text(stem: str) -> str:
     return "_".join(kept)
 
 
+@cache
 def _split(token: str) -> tuple[str, ...] | None:
     """Take a token apart into known words, the longest first; None where a rest stays unknown (``t10``)."""
     if not token or token in _WHOLE_TOKENS:

@@ -59,6 +59,11 @@ def run(arguments: Sequence[str]) -> int:
             raise
         hint = f'pip install "{PROGRAM}[{EXTRAS[package]}]"'
         return _failed(f"This command needs {package}, which is not installed. Install it: {hint}", 1)
+    except (OSError, MemoryError) as error:
+        # What the checks before did not foresee: a disk that fills up, a folder that vanishes, a machine that is full.
+        if debug:
+            raise
+        return _failed(str(error) or "Out of memory", 1)
     except typer.TyperException as error:
         return _failed(error.format_message(), error.exit_code)
     if code == INTERRUPTED:

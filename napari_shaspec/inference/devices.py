@@ -46,9 +46,13 @@ def choose_device(name: str = "auto") -> torch.device:
     working = working_devices()
     if name == "auto":
         return torch.device(working[0])
-    if name.partition(":")[0] not in working:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in working:
         raise ShaSpecError(f"a device out of auto, {', '.join(working)}", name, "Choose one that works on this machine")
-    return torch.device(name)
+    return device
 
 
 def fast_precision(device: torch.device) -> torch.dtype:

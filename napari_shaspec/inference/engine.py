@@ -14,6 +14,9 @@ from napari_shaspec.inference.devices import choose_device, fast_precision, in_f
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
 
+FULL = ("out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory")
+"""How CUDA and MPS, and the CPU's allocator on Windows, Linux and macOS, say that there is no room."""
+
 
 class OutOfMemoryError(Exception):
     """The device has no room for a tile of this size."""
@@ -106,7 +109,6 @@ class _memory_errors:  # noqa: N801 (used like a function)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         # CUDA has its own class; MPS and the CPU's allocator raise a RuntimeError that says so.
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-            isinstance(error, RuntimeError)
-            and any(words in str(error) for words in ("out of memory", "not enough memory"))
+            isinstance(error, RuntimeError) and any(words in str(error) for words in FULL)
         ):
             raise OutOfMemoryError(str(error)) from error

@@ -78,7 +78,6 @@ class WorkingGrid:
     axes: tuple[Axis, Axis, Axis]
     source_axes: tuple[Axis, Axis, Axis]
     orientation: NDArray[np.float64]
-    source_shape: Triple
     affine: NDArray[np.float64]
 
     @property
@@ -150,6 +149,5 @@ def working_grid(source: Volume, spacing_mm: float) -> WorkingGrid:
         (axes[0], axes[1], axes[2]),
         (source_axes[0], source_axes[1], source_axes[2]),
         orientation,
-        source.shape,
         turned_affine @ to_source,
     )

@@ -38,7 +38,7 @@ def foreground_mask(data: NDArray[np.generic]) -> NDArray[np.bool_]:
 
 
 def prepare(volume: Volume, grids: Sequence[WorkingGrid]) -> list[PreparedImage]:
-    """Resample to each grid and normalise; the intensity scale is that of the first grid for all.
+    """Resample to each grid and normalise there.
 
     The brain is resampled without its background, so that its rim keeps its intensity: an average over brain voxels
     only, and background where less than half of a cube is brain.

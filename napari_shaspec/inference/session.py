@@ -20,6 +20,7 @@ from napari_shaspec.inference.preprocess import PreparedImage, cut, prepare
 from napari_shaspec.inference.tiling import Box, most_wanted_first, tile_boxes
 from napari_shaspec.modalities import Modality, subset_name
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
+from napari_shaspec.regions import Region
 from napari_shaspec.volume import Case
 
 GIB = 2**30
@@ -71,6 +72,12 @@ class Session:
                 f"modalities that the network knows ({', '.join(config.modalities)})",
                 ", ".join(unknown),
                 "Leave them out of the case, or choose another checkpoint",
+            )
+        if config.outputs != tuple(Region) or config.spatial_dims != 3 or config.in_channels != 1:
+            raise ShaSpecError(
+                f"a 3-D network of one channel that gives {', '.join(Region)}",
+                f"{config.spatial_dims}-D, {config.in_channels} channels, {', '.join(config.outputs)}",
+                "Choose another checkpoint",
             )
         finest, coarsest = config.voxel_mm
         self.coarse_grid = working_grid(case.grid, coarsest)

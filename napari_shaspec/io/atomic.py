@@ -30,7 +30,9 @@ def check_output(path: Path, endings: Sequence[str], *, overwrite: bool) -> None
 
 @contextmanager
 def staged(paths: Sequence[Path], *, overwrite: bool) -> Iterator[Mapping[Path, Path]]:
-    """Lend a place beside each path to write to; at the end all files move where they belong, or after an error none.
+    """Lend a place beside each path to write to; all files move where they belong once all are complete.
+
+    After an error in the block none is there. Only the moves themselves come one by one.
 
     Raises
     ------
@@ -76,5 +78,5 @@ def _check_free(path: Path, *, overwrite: bool) -> None:
 
 def _flush(path: Path) -> None:
     """Onto the disk before the name is taken: after a power cut no empty file has the name of a result."""
-    with path.open("rb") as file:
+    with path.open("rb+") as file:  # Windows flushes only what it may write
         os.fsync(file.fileno())

@@ -113,7 +113,7 @@ def resection_cavity(scene: Scene) -> Tensor:
 
 
 def skull_stripping_rim(scene: Scene) -> Tensor:
-    """Dura, marrow and fat left by skull stripping make patches of bright or dark rim, 1 to 3 voxels thick."""
+    """Dura, marrow and fat left by skull stripping make patches of bright or dark rim, 1 or 2 voxels thick."""
     dice = scene.dice
     thickness = 1 + dice.integer(2)
     rim = dilate(1 - scene.brain, thickness) * scene.brain

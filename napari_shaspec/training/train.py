@@ -103,9 +103,7 @@ class ExportWeights(Callback):
             **self.provenance,
             "step": trainer.global_step,
             "seconds": round(self.seconds),
-            "validation": {
-                name: value for name, value in metrics.items() if name not in {"loss", "task", "dao", "dco"}
-            },
+            "validation": {name: value for name, value in metrics.items() if name not in LOSSES},
         }
         save_checkpoint(pl_module.model, self.folder / WEIGHTS, training, self.statement)
         if metrics["score"] > self.best:
@@ -133,18 +131,28 @@ def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 def provenance(config: TrainConfig, command: str, data: str, device: torch.device) -> dict[str, Any]:
     """What a reader of the weights must know to make them again."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    ).stdout.strip()
     return {
         "command": command,
-        "commit": commit or "not a git checkout",
+        "commit": _commit(),
         "data": data,
         "device": f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "train_config": config.to_dict(),
     }
+
+
+def _commit() -> str:
+    """The commit of this code, marked where files differ from it."""
+    where = Path(__file__).parent
+    try:
+        answers = [
+            subprocess.run(["git", *words], cwd=where, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "."))
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return "not a git checkout"
+    return answers[0] + ("-dirty" if answers[1] else "")
 
 
 def train(  # noqa: PLR0913 (what the command line passes on)
@@ -177,6 +185,12 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         raise ShaSpecError(f"a run to resume in {out}", f"no {LAST}", "Start it without --resume")
     if not resume and last.exists():
         raise ShaSpecError(f"an empty folder at {out}", "an earlier run", "Resume it, or choose another folder")
+    if config.steps * devices >= HELD_OUT_FIRST:
+        raise ShaSpecError(
+            f"fewer than {HELD_OUT_FIRST} batches, after which those of validation begin",
+            str(config.steps * devices),
+            "Choose fewer steps",
+        )
     out.mkdir(parents=True, exist_ok=True)
     lightning.seed_everything(config.seed, verbose=False)
     chosen = choose_device(device)
