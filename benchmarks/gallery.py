@@ -90,9 +90,11 @@ def page(slices: list[Slice]) -> Image.Image:
     titles = [*(modality.title for modality in Modality), "labels"]
     columns = min(COLUMNS, len(slices))
     rows = -(-len(slices) // columns)
-    picture = Image.new("RGB", (columns * (len(titles) * width + GUTTER), 2 * BAR + rows * height))
-    pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(LETTER)
+    legend = 2 * GUTTER + sum(4 * LETTER + int(font.getlength(name)) for name in NAMES.values())
+    across = max(columns * (len(titles) * width + GUTTER), legend)
+    picture = Image.new("RGB", (across, 2 * BAR + rows * height))
+    pen = ImageDraw.Draw(picture)
     for column in range(columns):
         shown = [case.panels() for case in slices[column::columns]]
         for place, title in enumerate(titles):
@@ -100,11 +102,11 @@ def page(slices: list[Slice]) -> Image.Image:
             pen.text((left + width // 2, BAR // 2), title, "white", font, anchor="mm")
             for row, panels in enumerate(shown):
                 picture.paste(panels[place], (left, BAR + row * height))
-    x, y, half = float(GUTTER), picture.height - BAR // 2, LETTER // 2
+    x, y, half = GUTTER, picture.height - BAR // 2, LETTER // 2
     for label, colour in COLOURS.items():
-        pen.rectangle((x, y - half, x + 2 * half, y + half), colour)
+        pen.rectangle((x, y - half, x + LETTER, y + half), colour)
         pen.text((x + 3 * half, y), NAMES[label], "white", font, anchor="lm")
-        x += 6 * half + pen.textlength(NAMES[label], font)
+        x += 5 * half + LETTER + int(font.getlength(NAMES[label]))
     return picture
 
 
