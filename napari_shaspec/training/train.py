@@ -112,10 +112,18 @@ class ExportWeights(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Kept by Lightning for a resumed run."""
-        return {"best": self.best, "seconds": self.seconds}
+        return {"best": self.best, "seconds": self.seconds, "train_config": self.provenance["train_config"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Taken up by a resumed run."""
+        """Taken up by a resumed run, which has to be told the same as the one that it goes on with."""
+        before, now = state_dict["train_config"], self.provenance["train_config"]
+        different = [name for name in now if before.get(name) != now[name]]
+        if different:
+            raise ShaSpecError(
+                f"to resume with {different[0]} = {before.get(different[0])}",
+                f"{now[different[0]]}",
+                "Give the options of the first start, or begin a new run in another folder",
+            )
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
 
 

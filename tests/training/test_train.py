@@ -173,3 +173,12 @@ def test_the_average_forgets_its_start_then_becomes_slow() -> None:
 def test_a_config_that_never_validates_is_refused(config: TrainConfig) -> None:
     with pytest.raises(ShaSpecError, match="weights are written at each validation"):
         replace(config, steps=1)
+
+
+@pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty:UserWarning")
+def test_a_run_is_resumed_with_its_own_options_only(
+    tmp_path: Path, config: TrainConfig, run: Callable[..., Path]
+) -> None:
+    run(tmp_path)
+    with pytest.raises(ShaSpecError, match=r"to resume with learning_rate = 0\.004, found 1\.0"):
+        train(replace(config, learning_rate=1.0), tmp_path, device="cpu", resume=True, progress=False)
