@@ -6,6 +6,7 @@ Voxels stay in file order; the affine (4 x 4) takes voxel indices to millimetres
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,3 +153,15 @@ class Case:
     def available(self) -> frozenset[Modality]:
         """The modalities that exist."""
         return frozenset(self.images)
+
+
+def foreground_mask(data: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Voxels that differ from the background, which is the most frequent value at the eight corners.
+
+    Images that were skull-stripped have one exact background value, mostly 0; raw images have noise there, and then
+    nearly everything is foreground.
+    """
+    corners = [data[x, y, z] for x in (0, -1) for y in (0, -1) for z in (0, -1)]
+    background, _ = Counter(value.item() for value in corners).most_common(1)[0]
+    mask: NDArray[np.bool_] = data != background
+    return mask if mask.any() else np.ones_like(mask)

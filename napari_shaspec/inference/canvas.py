@@ -40,12 +40,12 @@ class TileResult:
 
 
 class Canvas:
-    """Probabilities over a field of the finest working grid, averaged over coarse answer and overlapping tiles.
+    """Probabilities over a field of a working grid, averaged over coarse answer and overlapping tiles.
 
     Parameters
     ----------
     grid, field
-        The finest working grid and the box of it that is drawn on; elsewhere probabilities are 0.
+        The working grid and the box of it that is drawn on; elsewhere probabilities are 0.
     channels
         Number of regions.
     """

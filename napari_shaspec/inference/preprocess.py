@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_shaspec.inference.grid import WorkingGrid
 from napari_shaspec.inference.intensity import normalise
 from napari_shaspec.inference.tiling import Box
-from napari_shaspec.volume import Volume
+from napari_shaspec.volume import Volume, foreground_mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,18 +21,6 @@ class PreparedImage:
 
     image: Tensor
     foreground: Box
-
-
-def foreground_mask(data: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Voxels that differ from the background, which is the most frequent value at the eight corners.
-
-    Images that were skull-stripped have one exact background value, mostly 0; raw images have noise there, and then
-    nearly everything is foreground.
-    """
-    corners = [data[x, y, z] for x in (0, -1) for y in (0, -1) for z in (0, -1)]
-    background, _ = Counter(value.item() for value in corners).most_common(1)[0]
-    mask: NDArray[np.bool_] = data != background
-    return mask if mask.any() else np.ones_like(mask)
 
 
 def prepare(volume: Volume, grids: Sequence[WorkingGrid]) -> list[PreparedImage]:

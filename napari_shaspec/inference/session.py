@@ -25,7 +25,7 @@ from napari_shaspec.volume import Case
 
 GIB = 2**30
 LONGEST_TILE = 96
-"""Voxels along an axis of a fine tile; a whole brain at 1.5 mm then takes 4 of them."""
+"""Voxels along an axis of a fine tile; at 2 mm most brains then fit in one or two."""
 
 SHORTEST_TILE = 32
 """Below this, tiles are mostly overlap: a device that has no room for it is of no use."""

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.geometry import Interpolation, describe_grid, overlap_fraction, resample
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.modalities import Modality
-from napari_shaspec.volume import Case, Volume
+from napari_shaspec.volume import Case, Volume, foreground_mask
 
 LEAST_OVERLAP = 0.1
 """Images of one head share far more of their space than this, a slab or a single slice within a head included."""
@@ -69,11 +68,8 @@ def reference_modality(volumes: Mapping[Modality, Volume]) -> Modality:
 
 
 def foreground_ml(volume: Volume) -> float:
-    """Volume of all voxels that differ from the background, the value that most of the eight corners have."""
-    corners: NDArray[np.generic] = volume.data[np.ix_(*[(0, length - 1) for length in volume.shape])]
-    values, counts = np.unique(corners, return_counts=True)
-    background = values[counts.argmax()]
-    return float(np.count_nonzero(volume.data != background)) * volume.voxel_volume_mm3 / 1000.0
+    """Volume of all voxels that are not background."""
+    return float(np.count_nonzero(foreground_mask(volume.data))) * volume.voxel_volume_mm3 / 1000.0
 
 
 def _onto(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +50,33 @@ def normalised_batch(images: Tensor, labels: Tensor) -> Batch:
     )
 
 
-class SimulatedBatches(Dataset[Batch]):
+class BatchStream(Dataset[Batch], ABC):
+    """A stretch of an endless stream, in which a batch depends on seed and step only."""
+
+    def __init__(self, config: TrainConfig, first: int, count: int) -> None:
+        self.config = config
+        self.first = first
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Batch:
+        if not 0 <= index < self.count:
+            raise IndexError(f"batch {index} of {self.count}")
+        return self.batch_of(self.first + index)
+
+    @abstractmethod
+    def batch_of(self, step: int) -> Batch:
+        """The batch of one step."""
+
+    def scale(self, *, coarse: bool) -> tuple[tuple[int, int, int], float]:
+        """Patch and voxel size of a step."""
+        finest, coarsest = self.config.model.voxel_mm
+        return (self.config.coarse_patch, coarsest) if coarse else (self.config.patch, finest)
+
+
+class SimulatedBatches(BatchStream):
     """Item i is the batch of seed i: nothing is stored, nothing repeats, and a resumed run goes on where it was.
 
     Parameters
@@ -67,25 +94,16 @@ class SimulatedBatches(Dataset[Batch]):
     def __init__(
         self, config: TrainConfig, settings: SimulatorSettings, first: int, count: int, device: torch.device
     ) -> None:
-        self.config = config
+        super().__init__(config, first, count)
         self.settings = settings
-        self.first = first
-        self.count = count
         self.device = device
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Batch:
-        if not 0 <= index < self.count:
-            raise IndexError(f"batch {index} of {self.count}")
-        config, step = self.config, self.first + index
-        seed = config.seed * SEEDS + step
-        coarse = np.random.default_rng(seed).random() < config.coarse_share
-        coarse = coarse and step < HELD_OUT_FIRST
-        patch = config.coarse_patch if coarse else config.patch
-        voxel_mm = config.model.voxel_mm[1 if coarse else 0]
-        batch = simulate_batch(seed, config.batch, patch, voxel_mm, self.settings, self.device)
+    def batch_of(self, step: int) -> Batch:
+        """Drawn from the seed of the step."""
+        seed = self.config.seed * SEEDS + step
+        coarse = np.random.default_rng(seed).random() < self.config.coarse_share
+        patch, voxel_mm = self.scale(coarse=coarse and step < HELD_OUT_FIRST)
+        batch = simulate_batch(seed, self.config.batch, patch, voxel_mm, self.settings, self.device)
         return normalised_batch(batch.images, batch.labels)
 
 

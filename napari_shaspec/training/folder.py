@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.grid import working_grid
@@ -20,7 +19,7 @@ from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import labels_to_masks
 from napari_shaspec.training.config import TrainConfig
-from napari_shaspec.training.data import SEEDS, Batch
+from napari_shaspec.training.data import SEEDS, Batch, BatchStream
 
 TUMOUR_SHARE = 0.5
 """Share of the crops that are centred on a tumour voxel; the others are centred anywhere in the brain."""
@@ -37,7 +36,7 @@ class PreparedCase:
     masks: Tensor
 
 
-class FolderCrops(Dataset[Batch]):
+class FolderCrops(BatchStream):
     """Random crops of real cases. Item i depends on seed and i only, so that a resumed run goes on where it was.
 
     Parameters
@@ -51,20 +50,13 @@ class FolderCrops(Dataset[Batch]):
     """
 
     def __init__(self, config: TrainConfig, cases: Sequence[CaseFiles], first: int, count: int) -> None:
-        self.config = config
+        super().__init__(config, first, count)
         self.cases = cases
-        self.first = first
-        self.count = count
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Batch:
-        step = self.first + index
+    def batch_of(self, step: int) -> Batch:
+        """Crops of cases drawn by the seed of the step."""
         draw = np.random.default_rng(self.config.seed * SEEDS + step)
-        coarse = draw.random() < self.config.coarse_share
-        patch = self.config.coarse_patch if coarse else self.config.patch
-        spacing_mm = self.config.model.voxel_mm[1 if coarse else 0]
+        patch, spacing_mm = self.scale(coarse=draw.random() < self.config.coarse_share)
         chosen = [self.cases[int(draw.integers(len(self.cases)))] for _ in range(self.config.batch)]
         crops = [random_crop(prepared_case(files, spacing_mm), patch, draw) for files in chosen]
         shared = [modality for modality in Modality if all(modality in crop.images for crop in crops)]

@@ -16,7 +16,7 @@ from napari_shaspec.model.losses import feature_losses, task_loss
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.training.augment import jitter_intensities
 from napari_shaspec.training.config import TrainConfig
-from napari_shaspec.training.data import Batch
+from napari_shaspec.training.data import SEEDS, Batch
 
 
 def draw_subsets(names: Sequence[str], count: int, generator: torch.Generator) -> list[frozenset[str]]:
@@ -39,7 +39,7 @@ class ShaSpecTraining(lightning.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Objective of one batch; what is random in it depends on seed and step only, on every process alike."""
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_000 + self.global_step)
+        generator = torch.Generator().manual_seed(self.config.seed * SEEDS + self.global_step)
         images = jitter_intensities(batch.images, generator)
         warming_up = self.global_step < self.config.all_steps
         subsets = draw_subsets(sorted(images), 0 if warming_up else self.config.subsets, generator)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from napari_shaspec.inference.grid import working_grid
-from napari_shaspec.inference.preprocess import cut, foreground_mask, prepare
+from napari_shaspec.inference.preprocess import cut, prepare
 from napari_shaspec.inference.tiling import Box
-from napari_shaspec.volume import Volume
+from napari_shaspec.volume import Volume, foreground_mask
 
 
 def ball(background: float = 0.0, scale: float = 1.0) -> Volume:
