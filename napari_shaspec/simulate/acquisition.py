@@ -80,4 +80,6 @@ def brain_mask(scene: Scene) -> Tensor:
     own = torch.where(dice.chance(0.15, 1), dice.uniform((-0.15, 0.15), len(CHANNELS)), 0.0)
     # Bumps move the border of the brain; they make no islands outside it and no holes inside.
     inside = (soft > 0.1) & (soft + bumps * (soft < 0.95) > column(common + own))
+    # What was stripped from every image cannot be labelled either.
+    scene.ranks = torch.where(inside.any(1, keepdim=True), scene.ranks, 0.0)
     return torch.where(inside, scene.images.clamp(min=1e-3), 0.0)

@@ -52,7 +52,8 @@ def load_template(device: torch.device) -> Template:
     grey_image = datasets.load_mni152_gm_template(resolution=1)
     grey = np.asarray(grey_image.dataobj, np.float32)
     white = np.asarray(datasets.load_mni152_wm_template(resolution=1).dataobj, np.float32)
-    brain = np.asarray(datasets.load_mni152_brain_mask(resolution=1).dataobj) > 0
+    # The mask has a few one-voxel holes; around each, the distance to the surface would be 0.
+    brain = ndimage.binary_fill_holes(np.asarray(datasets.load_mni152_brain_mask(resolution=1).dataobj) > 0)
     fluid = np.clip(brain - grey - white, 0, 1)
     depth_mm = ndimage.distance_transform_edt(brain)
     # The ventricles are the largest body of fluid well inside the brain; sulci and cisterns reach the surface.
@@ -102,9 +103,15 @@ def elastic(dice: Dice, settings: SimulatorSettings, size: tuple[int, int, int],
     return total
 
 
-def grow_ventricles(dice: Dice, settings: SimulatorSettings, template: Template, points_mm: Tensor) -> Tensor:
-    """Age and pressure: pull the points near the ventricles towards their centre, so that they look larger."""
-    growth = dice.uniform(settings.ventricle_growth)[:, None, None, None, None]
+def grow_ventricles(growth: Tensor, template: Template, points_mm: Tensor) -> Tensor:
+    """Age and pressure: pull the points near the ventricles towards their centre, so that they look larger.
+
+    Parameters
+    ----------
+    growth
+        (B,), 0 for ventricles as in the template.
+    """
+    growth = growth[:, None, None, None, None]
     from_centre = points_mm - template.ventricle_centre_mm
     # The lateral ventricles are longer than wide: the pull reaches 25, 45 and 25 mm.
     reach = torch.tensor([25.0, 45.0, 25.0], device=points_mm.device)

@@ -19,10 +19,10 @@ from napari_shaspec.volume import Case, Volume
 BRAIN_CENTRE_MM = (0.0, -18.0, 6.0)
 """Middle of the template's brain in RAS mm."""
 
-BRAIN_EXTENT_MM = (160.0, 192.0, 160.0)
-"""A box that holds most of the brain at every pose: what a training patch is placed in."""
+BRAIN_EXTENT_MM = (172.0, 204.0, 180.0)
+"""A box that holds nearly all of the brain at every pose: what a training patch is placed in."""
 
-CASE_EXTENT_MM = (180.0, 216.0, 192.0)
+CASE_EXTENT_MM = (192.0, 224.0, 208.0)
 """Field of view of a whole case: holds all of the brain at every pose."""
 
 EFFECTS: tuple[Effect, ...] = (
@@ -84,18 +84,15 @@ def simulate_batch(
         free_mm, device=device
     )
     matrix = anatomy.pose(dice, settings)
+    ventricle_growth = dice.uniform(settings.ventricle_growth)
 
     def to_template(points_mm: Tensor) -> Tensor:
         moved = (points_mm.flatten(1, 3) @ matrix.transpose(1, 2)).reshape(batch, *points_mm.shape[1:])
         moved = moved + centre[:, None, None, None, :]
-        return anatomy.grow_ventricles(ventricle_dice, settings, template, moved)
+        return anatomy.grow_ventricles(ventricle_growth, template, moved)
 
-    # Both uses of `to_template` must draw the same ventricles.
-    ventricle_seed = seed ^ 0x5EED
-    ventricle_dice = Dice(ventricle_seed, batch, device)
     coarse = grid[:, ::4, ::4, ::4]
     seeds = tumour.plant(dice, settings, coarse.expand(batch, -1, -1, -1, -1), template.sample(to_template(coarse)))
-    ventricle_dice = Dice(ventricle_seed, batch, device)
     pushed = tumour.push_aside(dice, settings, grid.expand(batch, -1, -1, -1, -1), seeds)
     bent = to_template(pushed) + anatomy.elastic(dice, settings, size, voxel_mm)
     tissues = anatomy.widen_sulci(dice, settings, template.sample(bent))

@@ -81,7 +81,7 @@ def bright_white_matter(scene: Scene) -> Tensor:
     present = column(dice.chance(0.4)) & (scene.tissues[:, 4:] > 0.5) & (scene.ranks == 0)
     gain = column(dice.uniform((0.1, 0.4), len(CHANNELS)))
     gain = gain * torch.tensor([1.0, -0.4, -0.4, 0.6], device=dice.device).reshape(1, -1, 1, 1, 1)
-    return scene.images + gain * blur(((spots | caps) & present).float(), dice.uniform((0.3, 0.8), 1))
+    return scene.images + gain * blur(((spots | caps) & present).float(), dice.uniform((0.6, 1.6), 1) / scene.voxel_mm)
 
 
 def vessels(scene: Scene) -> Tensor:

@@ -45,8 +45,10 @@ class SimulatorSettings:
         How often normal tissue gets means far from the table, as with unusual protocols.
     tumour_counts
         Chance of 0, 1, 2, ... tumours.
-    radius_mm, core_fraction, rim_fraction
-        Size of a tumour; its core relative to it; the enhancing rim relative to the core.
+    radius_mm, satellite_mm
+        Size of the first tumour, and of the others. Gliomas are mostly found large: those of BraTS measure 5 to 350 ml.
+    core_fraction, rim_fraction
+        The core relative to the tumour; the enhancing rim relative to the core.
     boundary_noise
         How far a tumour's surface departs from an ellipsoid, relative to its radius.
     octaves
@@ -60,10 +62,11 @@ class SimulatorSettings:
     rotation_degrees: float = 14.0
     scale: Range = (0.88, 1.10)
     elastic_mm: tuple[Range, ...] = ((60.0, 5.0), (22.0, 1.8))
-    ventricle_growth: Range = (-0.25, 0.8)
+    ventricle_growth: Range = (-0.25, 1.0)
     sulcus_growth: Range = (-0.3, 0.7)
-    tumour_counts: tuple[float, ...] = (0.08, 0.64, 0.18, 0.07, 0.03)
-    radius_mm: Range = (8.0, 38.0)
+    tumour_counts: tuple[float, ...] = (0.04, 0.68, 0.18, 0.07, 0.03)
+    radius_mm: Range = (13.0, 40.0)
+    satellite_mm: Range = (5.0, 20.0)
     anisotropy: Range = (0.7, 1.4)
     boundary_noise: Range = (0.05, 0.28)
     octaves: tuple[float, ...] = (1.0, 0.5, 0.2)

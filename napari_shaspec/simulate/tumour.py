@@ -43,9 +43,9 @@ def plant(dice: Dice, settings: SimulatorSettings, coarse_points_mm: Tensor, coa
     weights = weights.flatten(1) + 1e-9
     places = torch.multinomial(weights, most, replacement=True, generator=dice.generator)
     centres = coarse_points_mm.flatten(1, 3).gather(1, places[..., None].expand(-1, -1, 3))
-    radii = dice.uniform(settings.radius_mm, most)
-    # Satellites are smaller than the first.
-    radii = radii * torch.tensor([1.0] + [0.6] * (most - 1), device=dice.device)
+    first = dice.uniform(settings.radius_mm, 1)
+    satellites = dice.uniform(settings.satellite_mm, most - 1)
+    radii = torch.cat([first, satellites], 1)
     exists = torch.arange(most, device=dice.device) < counts[:, None]
     return Seeds(centres, radii * exists)
 

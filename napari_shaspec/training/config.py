@@ -45,7 +45,7 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     seed: int = 2023
-    steps: int = 2400
+    steps: int = 3600
     batch: int = 1
     patch: tuple[int, int, int] = (72, 88, 72)
     coarse_patch: tuple[int, int, int] = (56, 64, 56)
@@ -56,8 +56,8 @@ class TrainConfig:
     alpha: float = 0.1
     beta: float = 0.02
     alignment: AlignmentLoss = AlignmentLoss.L1
-    all_steps: int = 700
-    subsets: int = 1
+    all_steps: int = 600
+    subsets: int = 2
     ema_decay: float = 0.998
     validation_steps: int = 400
     validation_cases: int = 8
