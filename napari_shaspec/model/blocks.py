@@ -15,19 +15,14 @@ def convolution(dims: int, in_channels: int, out_channels: int, kernel: int = 3,
 
 
 class ConvBlock(nn.Sequential):
-    """Convolution 3, instance norm, leaky ReLU; twice, the first with a stride.
+    """Convolution 3, instance norm, leaky ReLU; twice, the first with a stride."""
 
-    With ``fixed_scale`` the second norm has no learned scale and shift: every output channel varies.
-    """
-
-    def __init__(
-        self, dims: int, in_channels: int, out_channels: int, stride: int = 1, *, fixed_scale: bool = False
-    ) -> None:
+    def __init__(self, dims: int, in_channels: int, out_channels: int, stride: int = 1) -> None:
         layers: list[nn.Module] = []
-        for inputs, step, affine in ((in_channels, stride, True), (out_channels, 1, not fixed_scale)):
+        for inputs, step in ((in_channels, stride), (out_channels, 1)):
             layers += [
                 convolution(dims, inputs, out_channels, stride=step),
-                INSTANCE_NORM[dims](out_channels, affine=affine),
+                INSTANCE_NORM[dims](out_channels, affine=True),
                 nn.LeakyReLU(0.01, inplace=True),
             ]
         super().__init__(*layers)

@@ -18,21 +18,13 @@ class UNetEncoder(nn.Module):
         Channels of the image.
     widths
         Channels of each level; the last is the bottom.
-    fixed_scale
-        Keep the bottom map from shrinking: see `ShaSpec`.
     """
 
-    def __init__(self, dims: int, in_channels: int, widths: tuple[int, ...], *, fixed_scale: bool = False) -> None:
+    def __init__(self, dims: int, in_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         inputs = (in_channels, *widths[:-1])
         self.levels = nn.ModuleList(
-            ConvBlock(
-                dims,
-                before,
-                width,
-                stride=1 if level == 0 else 2,
-                fixed_scale=fixed_scale and level == len(widths) - 1,
-            )
+            ConvBlock(dims, before, width, stride=1 if level == 0 else 2)
             for level, (before, width) in enumerate(zip(inputs, widths, strict=True))
         )
 

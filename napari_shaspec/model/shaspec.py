@@ -44,16 +44,14 @@ class Output(NamedTuple):
 class ShaSpec(nn.Module):
     """`encode` once for each modality, `decode` for any non-empty subset of the encodings.
 
-    The domain classifier of DCO is part of the module, because it is trained and saved with it. The shared bottom map
-    has a fixed scale, because distances between maps (DAO) fall fastest where all maps shrink to nothing: with a
-    learned scale they fell a hundredfold within 100 steps, and with them what the maps held.
+    The domain classifier of DCO is part of the module, because it is trained and saved with it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         dims, widths = config.spatial_dims, config.widths
-        self.shared = UNetEncoder(dims, config.in_channels, widths, fixed_scale=True)
+        self.shared = UNetEncoder(dims, config.in_channels, widths)
         self.specific = nn.ModuleDict(
             {name: UNetEncoder(dims, config.in_channels, widths) for name in config.modalities}
         )

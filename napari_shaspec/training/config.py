@@ -49,7 +49,7 @@ class TrainConfig:
     batch: int = 1
     patch: tuple[int, int, int] = (72, 88, 72)
     coarse_patch: tuple[int, int, int] = (56, 64, 56)
-    coarse_share: float = 0.2
+    coarse_share: float = 0.5
     learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
@@ -57,7 +57,7 @@ class TrainConfig:
     beta: float = 0.02
     alignment: AlignmentLoss = AlignmentLoss.L1
     all_steps: int = 600
-    subsets: int = 2
+    subsets: int = 1
     ema_decay: float = 0.998
     validation_steps: int = 400
     validation_cases: int = 8

@@ -42,10 +42,9 @@ def reference(model: ShaSpec, images: Mapping[str, Tensor]) -> Tensor:
             mean = inputs.mean(axes, keepdim=True)
             variance = inputs.var(axes, unbiased=False, keepdim=True)
             column = (-1, *[1] * len(axes))
-            inputs = (inputs - mean) / (variance + 1e-5).sqrt()
-            if not (place == 3 and name == f"shared.levels.{levels - 1}"):  # the map of fixed scale
-                inputs = inputs * weights[f"{name}.{place + 1}.weight"].reshape(column)
-                inputs = inputs + weights[f"{name}.{place + 1}.bias"].reshape(column)
+            scale = weights[f"{name}.{place + 1}.weight"].reshape(column)
+            inputs = (inputs - mean) / (variance + 1e-5).sqrt() * scale
+            inputs = inputs + weights[f"{name}.{place + 1}.bias"].reshape(column)
             inputs = torch.where(inputs > 0, inputs, 0.01 * inputs)
         return inputs
 
