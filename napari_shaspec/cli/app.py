@@ -14,18 +14,19 @@ from napari_shaspec.cli.predict import predict
 from napari_shaspec.cli.screen import say
 from napari_shaspec.cli.simulate import simulate
 from napari_shaspec.cli.train import train
+from napari_shaspec.cli.view import view
 from napari_shaspec.errors import ShaSpecError
 
 PROGRAM = "napari-shaspec"
 DEBUG = "--debug"
-EXTRAS = {"lightning": "train", "nilearn": "train"}
+EXTRAS = {"lightning": "train", "nilearn": "train", "napari": "napari", "qtpy": "napari"}
 """The extra that brings a package which not everybody needs."""
 
 INTERRUPTED = 130
 """What shells expect after Ctrl-C (128 + SIGINT)."""
 
 app = typer.Typer(add_completion=False)
-for command in (predict, evaluate, simulate, train, info):
+for command in (view, predict, evaluate, simulate, train, info):
     app.command()(command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,16 +16,21 @@ from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Preci
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, staged
+from napari_shaspec.io.outputs import LabelForm, Outputs
+from napari_shaspec.io.report import file_sha256, read_report
 from napari_shaspec.modalities import Modality, parse_subset, recognise, subset_name
-from napari_shaspec.regions import Convention, Region, to_convention
+from napari_shaspec.regions import DEFAULT_THRESHOLDS, Convention, Region, masks_to_labels, volumes_ml
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_shaspec.inference.prediction import Prediction
     from napari_shaspec.inference.session import Session
     from napari_shaspec.io.cases import CaseFiles
+    from napari_shaspec.model.checkpoint import Checkpoint
     from napari_shaspec.volume import Case
 
-NIFTI = (".nii.gz", ".nii")
 SHOWN_FIRST = (Modality.FLAIR, Modality.T1C, Modality.T2, Modality.T1)
 """The picture shows the first of these that is available: oedema and core stand out most on FLAIR, least on T1."""
 
@@ -53,38 +58,74 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
     ] = Convention.BRATS_2018,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write OUT_ET, OUT_TC, OUT_WT.")] = False,
     overlay: Annotated[Path | None, typer.Option(help="Also write a picture, .png.")] = None,
+    smooth: Annotated[bool, typer.Option("--smooth", help="Remove small components (ShaSpec*).")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Also write OUT.json: everything that made it.")] = False,
+    from_report: Annotated[
+        Path | None, typer.Option("--from", help="Make the labels of this report again, and nothing else.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Segment one case with whichever modalities it has; the labels lie exactly on its images."""
-    regions = _region_paths(out) if probabilities else {}
-    for path in (out, *regions.values()):
-        check_output(path, NIFTI, overwrite=overwrite)
+    if from_report is not None:
+        if case or flair or t1 or t1c or t2 or sample or available or weights:
+            raise ShaSpecError(
+                "a report alone", "images or weights beside it", "Leave them out: the report names its own"
+            )
+        predict_again(from_report, out, overwrite=overwrite)
+        return
+    outputs = Outputs(out, LabelForm(convention.value), probabilities, report)
+    outputs.check(overwrite=overwrite)
     if overlay is not None:
         check_output(overlay, (".png",), overwrite=overwrite)
-    outputs = [path for path in (out, *regions.values(), overlay) if path is not None]
+    files = [*outputs.files(), *([overlay] if overlay is not None else [])]
     chosen = None if available is None else parse_subset(available)
     given = {Modality.FLAIR: flair, Modality.T1: t1, Modality.T1C: t1c, Modality.T2: t2}
     images = {modality: path for modality, path in given.items() if path is not None}
     with _found(case or [], images, sample) as case_files:
-        _check_apart(case_files, outputs)
+        _check_apart(case_files, files)
         read = _read(case_files, chosen)
-    _say_what(read)
-
-    prediction = _predicted(read, weights, device, precision)
-    with staged(outputs, overwrite=overwrite) as places:
-        _write_volumes(prediction, convention, places[out], {region: places[path] for region, path in regions.items()})
-        if overlay is not None:
-            _write_picture(read, prediction, places[overlay])
-    _show_volumes(prediction)
-    for path in outputs:
-        typer.echo(f"Wrote {path}")
+        _say_what(read)
+        run = _predicted(read, read.available, load_weights(weights), device, precision.value)
+        _write(run, DEFAULT_THRESHOLDS, smooth, outputs, overlay, overwrite=overwrite)
 
 
-def _region_paths(out: Path) -> dict[Region, Path]:
-    """seg.nii.gz -> seg_ET.nii.gz and so on, beside it."""
-    ending = next((ending for ending in NIFTI if out.name.lower().endswith(ending)), "")
-    stem, ending = out.name[: len(out.name) - len(ending)], out.name[len(out.name) - len(ending) :]
-    return {region: out.with_name(f"{stem}_{region.value}{ending}") for region in Region}
+def predict_again(path: Path, out: Path, *, overwrite: bool) -> None:
+    """What a report describes, from its images and weights.
+
+    Raises
+    ------
+    ShaSpecError
+        If the report cannot be read, or if an image or the weights are others than it says.
+    """
+    from napari_shaspec.io.cases import CaseFiles
+
+    report = read_report(path)
+    outputs = Outputs(out, LabelForm(report.labels), probabilities=False, report=False)
+    outputs.check(overwrite=overwrite)
+    images = {}
+    for modality, (name, sha256) in report.images.items():
+        if not name or file_sha256(Path(name)) != sha256:
+            raise ShaSpecError(
+                f"the {modality.title} that the report names",
+                f"another at {name}" if name else "a layer that was no file",
+                "Give the images themselves, without --from",
+            )
+        images[modality] = Path(name)
+    checkpoint = load_weights(Path(report.weights[0]) if report.weights[0] else None)
+    if checkpoint.sha256 != report.weights[1]:
+        raise ShaSpecError(
+            f"the weights {report.weights[1][:12]}... of the report",
+            f"{checkpoint.sha256[:12]}...",
+            "Install the version of napari-shaspec that the report names, or restore the file",
+        )
+    case_files = CaseFiles(report.case, images)
+    _check_apart(case_files, outputs.files())
+    run = _predicted(case_files.read(), report.available, checkpoint, report.device, report.precision)
+    _write(run, report.thresholds, report.smooth, outputs, None, overwrite=overwrite)
+    if report.edited:
+        say("Note: the exported labels were edited by hand; these are the network's.")
+    elif out.name in report.outputs and file_sha256(out) != report.outputs[out.name]:
+        say("Note: the file differs from the one in the report: other versions or another machine made it.")
 
 
 @contextmanager
@@ -137,16 +178,26 @@ def _say_what(case: Case) -> None:
         say(f"{modality.title}: {path}{doubt}")
 
 
-def _predicted(case: Case, weights: Path | None, device: str, precision: Precision) -> Prediction:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    case: Case
+    checkpoint: Checkpoint
+    prediction: Prediction
+    device: str
+    precision: str
+
+
+def _predicted(case: Case, available: frozenset[Modality], checkpoint: Checkpoint, device: str, precision: str) -> _Run:
     from napari_shaspec.inference.session import Session
 
-    checkpoint = load_weights(weights)
     start = time.perf_counter()
-    session = Session(checkpoint.model, case, device=device, precision=precision.value)
+    session = Session(checkpoint.model, case, device=device, precision=precision)
     with progress_bar("preparing") as advance:
-        prediction = session.predict(progress=lambda tile: advance(f"{tile.stage} pass", tile.done, tile.total))
+        prediction = session.predict(
+            available, progress=lambda tile: advance(f"{tile.stage} pass", tile.done, tile.total)
+        )
     _say_how(session, prediction, time.perf_counter() - start)
-    return prediction
+    return _Run(case, checkpoint, prediction, session.device, precision)
 
 
 def _say_how(session: Session, prediction: Prediction, seconds: float) -> None:
@@ -159,30 +210,51 @@ def _say_how(session: Session, prediction: Prediction, seconds: float) -> None:
         say(f"Missing: {', '.join(missing)}; the mean of the available shared features stood in.")
 
 
-def _write_volumes(
-    prediction: Prediction, convention: Convention, labels: Path, regions: Mapping[Region, Path]
+def _write(
+    run: _Run,
+    thresholds: Mapping[Region, float],
+    smooth: bool,
+    outputs: Outputs,
+    overlay: Path | None,
+    *,
+    overwrite: bool,
 ) -> None:
-    from napari_shaspec.io.nifti import write_volume
+    from napari_shaspec.inference.export import describe, export
+    from napari_shaspec.inference.smoothing import Postprocessing
 
-    grid = prediction.grid
-    write_volume(grid.with_data(to_convention(prediction.labels(), convention)), labels)
-    for channel, region in enumerate(Region):
-        if region in regions:
-            write_volume(grid.with_data(prediction.probabilities[channel]), regions[region])
+    prediction, grid = run.prediction, run.case.grid
+    masks = Postprocessing(thresholds, smooth).masks(prediction.probabilities, grid.voxel_volume_mm3)
+    labels = masks_to_labels(masks)
+    report = describe(
+        run.case,
+        prediction.available,
+        run.checkpoint,
+        run.device,
+        run.precision,
+        thresholds,
+        smooth=smooth,
+    )
+    with staged([overlay] if overlay is not None else [], overwrite=overwrite) as places:
+        if overlay is not None:
+            _write_picture(run.case, labels, places[overlay])
+        files = export(outputs, grid, labels, prediction.probabilities, report, overwrite=overwrite)
+    _show_volumes(volumes_ml(masks, grid.voxel_volume_mm3))
+    for path in (*files, *([overlay] if overlay is not None else [])):
+        typer.echo(f"Wrote {path}")
 
 
-def _write_picture(case: Case, prediction: Prediction, path: Path) -> None:
+def _write_picture(case: Case, labels: NDArray[np.uint8], path: Path) -> None:
     from napari_shaspec.io.overlay import write_overlay
 
     shown = next(modality for modality in SHOWN_FIRST if modality in case.images)
-    write_overlay(case.images[shown], prediction.labels(), path)
+    write_overlay(case.images[shown], labels, path)
 
 
-def _show_volumes(prediction: Prediction) -> None:
+def _show_volumes(volumes: Mapping[Region, float]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("Region", "Volume")
-    for region, volume_ml in prediction.volumes_ml().items():
+    for region, volume_ml in volumes.items():
         table.add_row(region.value, f"{volume_ml:.2f} ml")
     Console().print(table)

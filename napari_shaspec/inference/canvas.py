@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_shaspec.box import Box
 from napari_shaspec.inference.grid import WorkingGrid, apply_weights
-from napari_shaspec.inference.tiling import Box, taper
+from napari_shaspec.inference.tiling import taper
 
 COARSE_WEIGHT = 0.5
 """What the coarse answer counts against a fine tile's 1: it has seen the whole brain, the tile has not."""

@@ -39,6 +39,12 @@ class Engine(Protocol):
     def decode(self, encodings: Mapping[str, Encoding]) -> Tensor:
         """Encodings -> probabilities (R, X, Y, Z), float32 on the CPU. May raise `OutOfMemoryError`."""
 
+    def specific_maps(self, image: Tensor, modality: str) -> tuple[Tensor, ...]:
+        """As `encode`, but every level (C, *size / 2**l) of the specific encoder, float32 on the CPU."""
+
+    def fused(self, encodings: Mapping[str, Encoding]) -> dict[str, Tensor]:
+        """As `decode`, but the fused map (C, *bottom) of every modality, float32 on the CPU."""
+
     def on_cpu(self) -> Engine:
         """The same network on the CPU, for when the device has no room at all."""
 
@@ -91,6 +97,19 @@ class TorchEngine:
         """See `Engine`."""
         with _memory_errors(), self._autocast():
             return self._model.decode(encodings)[0].float().sigmoid().cpu()
+
+    @torch.inference_mode()
+    def specific_maps(self, image: Tensor, modality: str) -> tuple[Tensor, ...]:
+        """See `Engine`."""
+        with _memory_errors(), self._autocast():
+            maps = self._model.specific_maps(image[None, None].to(self._device), modality)
+            return tuple(each[0].float().cpu() for each in maps)
+
+    @torch.inference_mode()
+    def fused(self, encodings: Mapping[str, Encoding]) -> dict[str, Tensor]:
+        """See `Engine`."""
+        with _memory_errors(), self._autocast():
+            return {name: each[0].float().cpu() for name, each in self._model.fused(encodings).items()}
 
     def on_cpu(self) -> TorchEngine:
         """See `Engine`."""

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_shaspec.inference.tiling import Box, Triple
+from napari_shaspec.box import Box, Triple
 from napari_shaspec.volume import Volume
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_shaspec.box import Box
 from napari_shaspec.inference.grid import WorkingGrid
 from napari_shaspec.inference.intensity import normalise
-from napari_shaspec.inference.tiling import Box
 from napari_shaspec.volume import Volume, foreground_mask
 
 

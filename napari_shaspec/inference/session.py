@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 from torch import Tensor
 
+from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.cache import FeatureCache
 from napari_shaspec.inference.canvas import Canvas, TileResult
@@ -17,8 +18,9 @@ from napari_shaspec.inference.engine import Engine, OutOfMemoryError, TorchEngin
 from napari_shaspec.inference.grid import WorkingGrid, working_grid
 from napari_shaspec.inference.prediction import Prediction
 from napari_shaspec.inference.preprocess import PreparedImage, cut, prepare
-from napari_shaspec.inference.tiling import Box, most_wanted_first, tile_boxes
+from napari_shaspec.inference.tiling import most_wanted_first, tile_boxes
 from napari_shaspec.modalities import Modality, subset_name
+from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
 from napari_shaspec.regions import Region
 from napari_shaspec.volume import Case
@@ -142,6 +144,32 @@ class Session:
 
         return self._cache.get_or((modality, grid.spacing_mm, box), make)
 
+    def specific_maps(self, modality: Modality, grid: WorkingGrid, box: Box) -> tuple[Tensor, ...]:
+        """Every level (C, *size / 2**l) of the specific encoder, computed afresh: `decode` needs only the last."""
+        return self._engine.specific_maps(cut(self._image(modality, grid).image, box), modality)
+
+    def fused(self, available: Collection[Modality], grid: WorkingGrid, box: Box) -> dict[str, Tensor]:
+        """The map (C, *bottom) that the decoder gets for every modality the network knows, stand-ins included."""
+        return self._engine.fused({modality: self.encoding(modality, grid, box) for modality in sorted(available)})
+
+    def tiles(self, available: Collection[Modality], grid: WorkingGrid) -> list[Box]:
+        """The tiles of `coarse_grid` or `fine_grid` that `stream` goes through for these modalities."""
+        return self._tiles(self.field(self._chosen(available), grid), grid)
+
+    def brain(self, modality: Modality, grid: WorkingGrid, box: Box) -> Tensor:
+        """Where the modality's image is not background, (X, Y, Z) of a box."""
+        return cut(self._image(modality, grid).image, box) != 0
+
+    @property
+    def config(self) -> ModelConfig:
+        """Of the network."""
+        return self._engine.config
+
+    @property
+    def device(self) -> str:
+        """Where the network runs at the moment."""
+        return self._engine.device.type
+
     def field(self, available: Collection[Modality], grid: WorkingGrid) -> Box:
         """The box of a working grid that holds the brain, judged by the available images alone.
 
@@ -160,8 +188,8 @@ class Session:
         coarse, fine = self.coarse_grid, self.fine_grid
         overview = Canvas(coarse, self.field(chosen, coarse), channels)
         detail = Canvas(fine, self.field(chosen, fine), channels)
-        overview_tiles = self._tiles(overview)
-        detail_tiles = self._tiles(detail) if fine is not coarse else []
+        overview_tiles = self._tiles(overview.field, coarse)
+        detail_tiles = self._tiles(detail.field, fine) if fine is not coarse else []
         total = len(overview_tiles) + len(detail_tiles)
         for done, box in enumerate(overview_tiles, 1):
             overview.put_tile(box, self._decode(chosen, coarse, box), OVERLAP)
@@ -175,9 +203,9 @@ class Session:
             detail.put_tile(box, self._decode(chosen, fine, box), OVERLAP)
             yield TileResult(*detail.on_source(box), "fine", done, total)
 
-    def _tiles(self, canvas: Canvas) -> list[Box]:
-        longest = self._longest[canvas.grid.spacing_mm]
-        return tile_boxes(canvas.field, longest, min(OVERLAP, longest // 4), self._engine.config.stride)
+    def _tiles(self, field: Box, grid: WorkingGrid) -> list[Box]:
+        longest = self._longest[grid.spacing_mm]
+        return tile_boxes(field, longest, min(OVERLAP, longest // 4), self._engine.config.stride)
 
     def _decode(self, chosen: frozenset[Modality], grid: WorkingGrid, box: Box) -> Tensor:
         return self._engine.decode({modality: self.encoding(modality, grid, box) for modality in sorted(chosen)})

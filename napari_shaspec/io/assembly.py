@@ -7,6 +7,7 @@ then the one whose image comes first in the order FLAIR, T1, T1c, T2. The label 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,24 +37,53 @@ def assemble(name: str, images: Mapping[Modality, Path], truth: Path | None) -> 
     for modality in sorted(images, key=list(Modality).index):
         volumes[modality], said = read_volume(images[modality])
         notes.extend(said)
-    chosen = reference_modality(volumes)
-    reference, reference_file = volumes[chosen], images[chosen]
-    for modality, volume in volumes.items():
-        volumes[modality], said = _onto(volume, images[modality], reference, reference_file)
-        notes.extend(said)
     labels = None
     if truth is not None:
         labels, said = read_labels(truth)
         notes.extend(said)
-        labels, said = _onto(labels, truth, reference, reference_file, Interpolation.NEAREST)
+    case = combine(name, volumes, images, labels, truth)
+    return replace(case, notes=(*notes, *case.notes))
+
+
+def combine(
+    name: str,
+    volumes: Mapping[Modality, Volume],
+    files: Mapping[Modality, Path],
+    labels: Volume | None = None,
+    labels_file: Path | None = None,
+) -> Case:
+    """Bring volumes that were read already onto one grid, and note what was done.
+
+    Parameters
+    ----------
+    files
+        Where each volume came from: what notes and errors call it.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is no image, or if images do not overlap in space.
+    """
+    if not volumes:
+        return Case(name, volumes)  # which says what is missing
+    notes: list[str] = []
+    chosen = reference_modality(volumes)
+    reference, reference_file = volumes[chosen], files[chosen]
+    placed: dict[Modality, Volume] = {}
+    for modality in sorted(volumes, key=list(Modality).index):
+        placed[modality], said = _onto(volumes[modality], files[modality], reference, reference_file)
         notes.extend(said)
-    large = [images[modality].name for modality, volume in volumes.items() if foreground_ml(volume) > LARGEST_BRAIN_ML]
+    if labels is not None:
+        labels_file = labels_file or Path("the label map")
+        labels, said = _onto(labels, labels_file, reference, reference_file, Interpolation.NEAREST)
+        notes.extend(said)
+    large = [files[modality].name for modality, volume in placed.items() if foreground_ml(volume) > LARGEST_BRAIN_ML]
     if large:
         notes.append(
             f"{', '.join(large)}: more than {LARGEST_BRAIN_ML / 1000:g} litres differ from the background, which is "
             "more than a brain; the models expect skull-stripped images"
         )
-    return Case(name, volumes, labels, tuple(notes), images)
+    return Case(name, placed, labels, tuple(notes), files)
 
 
 def reference_modality(volumes: Mapping[Modality, Volume]) -> Modality:

@@ -44,6 +44,11 @@ class Checkpoint:
     path: Path
     sha256: str
 
+    @property
+    def bundled(self) -> bool:
+        """Whether these are the weights that come with the program."""
+        return self.path == BUNDLED
+
 
 def save_checkpoint(model: ShaSpec, path: Path, training: dict[str, Any], statement: str = SIMULATED_STATEMENT) -> None:
     """Write the weights in float32 and their configuration; atomically, over an older file of that name.

@@ -66,6 +66,12 @@ class ShaSpec(nn.Module):
         _, specific = self.specific[modality](image)
         return Encoding(skips, shared, specific)
 
+    def specific_maps(self, image: Tensor, modality: str) -> tuple[Tensor, ...]:
+        """Every level of the modality's specific encoder, full resolution first; `decode` needs only the last."""
+        self._check_known([modality])
+        skips, specific = self.specific[modality](image)
+        return (*skips, specific)
+
     def fused(self, encodings: Mapping[str, Encoding]) -> dict[str, Tensor]:
         """f(i) for every modality: residual fusion where it is available, the stand-in where it is missing."""
         self._check_known(encodings)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_shaspec.box import Box, Triple
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.grid import working_grid
 from napari_shaspec.inference.preprocess import cut, prepare
-from napari_shaspec.inference.tiling import Box, Triple
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import labels_to_masks

@@ -90,6 +90,12 @@ class CountingEngine:
         self.decoded += 1
         return self._torch.decode(encodings)
 
+    def specific_maps(self, image: torch.Tensor, modality: str) -> tuple[torch.Tensor, ...]:
+        return self._torch.specific_maps(image, modality)
+
+    def fused(self, encodings: Mapping[str, Encoding]) -> dict[str, torch.Tensor]:
+        return self._torch.fused(encodings)
+
     def on_cpu(self) -> Engine:
         return CountingEngine(self._model)
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy import ndimage
 
+from napari_shaspec.box import Box
 from napari_shaspec.inference.grid import Axis, WorkingGrid, working_grid
-from napari_shaspec.inference.tiling import Box
 from napari_shaspec.volume import Volume
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from napari_shaspec.box import Box
 from napari_shaspec.inference.grid import working_grid
 from napari_shaspec.inference.preprocess import cut, prepare
-from napari_shaspec.inference.tiling import Box
 from napari_shaspec.volume import Volume, foreground_mask
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.session import Session
-from napari_shaspec.inference.tiling import Box
 from napari_shaspec.modalities import Modality, nonempty_subsets
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec

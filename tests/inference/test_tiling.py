@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_shaspec.inference.tiling import Box, most_wanted_first, taper, tile_boxes
+from napari_shaspec.box import Box
+from napari_shaspec.inference.tiling import most_wanted_first, taper, tile_boxes
 
 
 @pytest.mark.parametrize("seed", range(20))

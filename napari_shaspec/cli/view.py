@@ -1,0 +1,91 @@
+"""`napari-shaspec view`: the viewer with a case in it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_shaspec.cli.options import Overwrite
+from napari_shaspec.cli.screen import say
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.atomic import check_output, replacing
+
+if TYPE_CHECKING:
+    from napari_shaspec.widgets.shaspec import ShaSpecWidget
+
+WINDOW = (1280, 800)
+LONGEST_SECONDS = 600.0
+SETTLING_SECONDS = 2.0
+"""Until the last layers are drawn and the table is measured."""
+
+
+def view(
+    case: Annotated[
+        list[Path] | None, typer.Argument(metavar="CASE...", help="A case folder, or the files of one case.")
+    ] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Take the simulated case that comes with it.")] = False,
+    screenshot: Annotated[
+        Path | None, typer.Option(help="Write a picture of the window with the finished overlay, .png, and quit.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Open napari with the ShaSpec panel, and a case if one is named."""
+    if case and sample:
+        raise ShaSpecError("a case or --sample", "both", "Leave one out")
+    if screenshot is not None:
+        check_output(screenshot, (".png",), overwrite=overwrite)
+        if not case and not sample:
+            raise ShaSpecError("a case to take a picture of", "none", "Name a case, or --sample")
+    for path in case or []:
+        if not path.exists():
+            raise ShaSpecError(f"a file or folder at {path}", "nothing", "Check the path")
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise ShaSpecError(
+            "a screen to open a window on",
+            "none",
+            "Log in with a desktop, or run it on a virtual one: xvfb-run -a napari-shaspec view ... --screenshot FILE",
+        )
+    import napari
+
+    from napari_shaspec.plugin.settings import PLUGIN
+
+    viewer = napari.Viewer(title="ShaSpec")
+    viewer.window.resize(*WINDOW)
+    _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "ShaSpec")
+    with as_file(files("napari_shaspec") / "resources" / "sample") as folder:
+        paths = [str(folder)] if sample else [str(path) for path in case or []]
+        if paths:
+            viewer.open(paths, plugin=PLUGIN, stack=False)
+    if screenshot is None:
+        napari.run()
+        return
+    try:
+        _wait(panel)
+        with replacing(screenshot, overwrite=overwrite) as place:
+            viewer.screenshot(str(place), canvas_only=False, flash=False)
+    finally:
+        viewer.close()
+    say(f"Wrote {screenshot}")
+
+
+def _wait(panel: ShaSpecWidget) -> None:
+    """Let the event loop turn until the labels are there."""
+    from qtpy.QtWidgets import QApplication
+
+    end = time.monotonic() + LONGEST_SECONDS
+    finished: float | None = None
+    while finished is None or time.monotonic() < finished + SETTLING_SECONDS:
+        QApplication.processEvents()
+        time.sleep(0.01)
+        if finished is None and panel.state.result is not None:
+            finished = time.monotonic()
+        if panel.state.message and panel.state.result is None:
+            raise ShaSpecError("a prediction", panel.state.message, "See above")
+        if time.monotonic() > end:
+            raise ShaSpecError(f"a prediction within {LONGEST_SECONDS:.0f} s", "none", "Try `napari-shaspec predict`")

@@ -1,0 +1,130 @@
+"""Write what a prediction gave: labels, probabilities, and the report from which they can be made again.
+
+The command line and the viewer export through the same function, so their files are the same.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.io.atomic import staged
+from napari_shaspec.io.nifti import write_volume
+from napari_shaspec.io.outputs import LabelForm, Outputs
+from napari_shaspec.io.report import Report, file_sha256
+from napari_shaspec.modalities import Modality
+from napari_shaspec.regions import Convention, Region, labels_to_masks, to_convention, volumes_ml
+from napari_shaspec.volume import Case, Volume
+
+if TYPE_CHECKING:
+    from napari_shaspec.model.checkpoint import Checkpoint
+
+
+def export(
+    outputs: Outputs,
+    grid: Volume,
+    labels: NDArray[np.uint8],
+    probabilities: NDArray[np.float32] | None,
+    report: Report,
+    *,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write all files, or none.
+
+    Parameters
+    ----------
+    grid
+        Whose affine, codes and units the files get.
+    labels
+        (X, Y, Z) of `Label`, in file order.
+    probabilities
+        (3, X, Y, Z); needed where ``outputs`` asks for them.
+    report
+        Without ``outputs``, ``labels`` and ``volumes_ml``, which are filled in here.
+
+    Returns
+    -------
+    list
+        The files.
+
+    Raises
+    ------
+    ShaSpecError
+        If a path cannot be written; nothing is left behind then.
+    """
+    outputs.check(overwrite=overwrite)
+    files = outputs.files()
+    masks = labels_to_masks(labels)
+    with staged(files, overwrite=overwrite) as places:
+        if outputs.form is LabelForm.REGIONS:
+            for index, path in enumerate(outputs.mask_paths().values()):
+                write_volume(grid.with_data(masks[index].astype(np.uint8)), places[path])
+        else:
+            numbers = to_convention(labels, Convention(outputs.form.value))
+            write_volume(grid.with_data(numbers), places[outputs.path])
+        if outputs.probabilities and probabilities is not None:
+            for index, path in enumerate(outputs.probability_paths().values()):
+                write_volume(grid.with_data(probabilities[index]), places[path])
+        if outputs.report:
+            hashes = {path.name: file_sha256(places[path]) for path in files if path != outputs.report_path()}
+            full = replace(
+                report,
+                labels=outputs.form.value,
+                outputs=hashes,
+                volumes_ml=volumes_ml(masks, grid.voxel_volume_mm3),
+            )
+            places[outputs.report_path()].write_text(full.to_json(), encoding="utf-8")
+    return files
+
+
+def describe(  # noqa: PLR0913 (a report names everything that took part)
+    case: Case,
+    available: Collection[Modality],
+    checkpoint: Checkpoint,
+    device: str,
+    precision: str,
+    thresholds: Mapping[Region, float],
+    *,
+    smooth: bool,
+    edited: bool = False,
+) -> Report:
+    """Everything about a prediction that is known before it is written.
+
+    Raises
+    ------
+    ShaSpecError
+        If an image's file is gone.
+    """
+    images = {}
+    for modality in case.images:
+        path = case.files.get(modality)
+        there = path is not None and path.is_file()
+        images[modality] = (str(path.resolve()), file_sha256(path)) if there and path is not None else ("", "")
+    return Report(
+        case=case.name,
+        images=images,
+        available=frozenset(each for each in case.images if each in available),
+        weights=("" if checkpoint.bundled else str(checkpoint.path.resolve()), checkpoint.sha256),
+        statement=checkpoint.statement,
+        device=device,
+        precision=precision,
+        thresholds=dict(thresholds),
+        smooth=smooth,
+        labels="",
+        edited=edited,
+        volumes_ml={},
+        versions={
+            "napari-shaspec": version("napari-shaspec"),
+            "torch": version("torch"),
+            "numpy": version("numpy"),
+            "python": platform.python_version(),
+        },
+        notes=case.notes,
+    )

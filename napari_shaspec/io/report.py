@@ -1,0 +1,127 @@
+"""The JSON beside every export: everything that made it, so that the same file can be made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import Modality, parse_subset, subset_name
+from napari_shaspec.regions import Region
+
+FORMAT = "napari-shaspec report 1"
+STAND_IN_RULE = "mean of the shared features of the available modalities"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How labels were made.
+
+    Parameters
+    ----------
+    case
+        Its name.
+    images
+        Path and SHA-256 of every image that took part in choosing the grid, by modality.
+    available
+        The modalities that the network was given.
+    weights
+        Path and SHA-256 of the checkpoint; the path is empty for the bundled one.
+    statement
+        What the checkpoint says of itself.
+    device, precision
+        What the network ran on, and in.
+    thresholds, smooth
+        What made labels of probabilities.
+    labels
+        ``1-2-4``, ``1-2-3`` or ``regions``: how they are written.
+    edited
+        Whether somebody painted on the labels by hand, so that they cannot be made again in full.
+    volumes_ml
+        Of the regions as written.
+    outputs
+        SHA-256 of every file written, by name.
+    versions
+        Of the programs that took part.
+    notes
+        What was said on the way.
+    """
+
+    case: str
+    images: Mapping[Modality, tuple[str, str]]
+    available: frozenset[Modality]
+    weights: tuple[str, str]
+    statement: str
+    device: str
+    precision: str
+    thresholds: Mapping[Region, float]
+    smooth: bool
+    labels: str
+    edited: bool
+    volumes_ml: Mapping[Region, float]
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """As text, one entry a line."""
+        entries = asdict(self) | {
+            "images": {str(modality): {"path": path, "sha256": sha} for modality, (path, sha) in self.images.items()},
+            "available": subset_name(self.available),
+            "stand_in_rule": STAND_IN_RULE,
+            "weights": {"path": self.weights[0], "sha256": self.weights[1]},
+        }
+        return json.dumps({"format": FORMAT, **entries}, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_report(path: Path) -> Report:
+    """Read a report that `Report.to_json` wrote.
+
+    Raises
+    ------
+    ShaSpecError
+        If the file is missing, is no report, or lacks an entry.
+    """
+    try:
+        entries: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+        if entries.pop("format", None) != FORMAT:
+            raise ValueError("another format")
+        entries.pop("stand_in_rule")
+        return Report(
+            **entries
+            | {
+                "images": {
+                    Modality(name): (str(each["path"]), str(each["sha256"])) for name, each in entries["images"].items()
+                },
+                "available": parse_subset(entries["available"]),
+                "weights": (str(entries["weights"]["path"]), str(entries["weights"]["sha256"])),
+                "thresholds": {Region(name): float(value) for name, value in entries["thresholds"].items()},
+                "volumes_ml": {Region(name): float(value) for name, value in entries["volumes_ml"].items()},
+                "notes": tuple(entries["notes"]),
+            }
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ShaSpecError(
+            f"a report of format {FORMAT!r} at {path}",
+            f"{type(error).__name__}: {error}",
+            "Give the .json file that was written beside an export",
+        ) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's bytes.
+
+    Raises
+    ------
+    ShaSpecError
+        If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ShaSpecError(f"to read {path}", error.strerror or str(error), "Check the path and permissions") from error

@@ -1,0 +1,223 @@
+"""Which layer is which modality: guessed from file names, corrected by the user, handed to the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.controller import Controller
+from napari_shaspec.plugin.latest import Latest
+from napari_shaspec.plugin.layers import (
+    LayerData,
+    LayerSource,
+    Placement,
+    Role,
+    guessed_modality,
+    role_of,
+    source_of,
+)
+from napari_shaspec.plugin.threads import start_thread
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+
+class CaseLayers:
+    """Watches the viewer's images, and keeps the controller's case in step with them.
+
+    A newly opened image takes the slot that its name says. Files from another folder are another case: they take all
+    slots, and the images of the case before are hidden, not removed.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers they are.
+    controller
+        Is told of every change.
+    """
+
+    def __init__(self, viewer: ViewerModel, controller: Controller) -> None:
+        self._viewer = viewer
+        self._controller = controller
+        self._slots: dict[Modality, Layer] = {}
+        self._reference: Layer | None = None
+        self._seen: list[Layer] = []
+        self._told: tuple[tuple[tuple[Modality, Layer], ...], Layer | None] = ((), None)
+        self._after: tuple[Callable[[list[LayerData]], None], Callable[[], None], Callable[[Exception], None]] | None
+        self._after = None
+        self._simulation: Latest[list[LayerData]] = Latest(
+            start_thread, self._simulated, self._simulation_done, self._simulation_failed
+        )
+
+    def candidates(self) -> list[Layer]:
+        """Images that could be a modality."""
+        return [
+            layer
+            for layer in self._viewer.layers
+            if type(layer).__name__ == "Image"
+            and not layer.rgb
+            and not layer.multiscale
+            and layer.ndim == 3
+            and role_of(layer) in (None, Role.IMAGE)
+        ]
+
+    def names(self) -> list[str]:
+        """Of the candidates, the topmost first."""
+        return [layer.name for layer in reversed(self.candidates())]
+
+    def update(self) -> None:
+        """Look at the layers again, and hand the case on if it is another.
+
+        Raises
+        ------
+        ShaSpecError
+            If a layer cannot be a modality; it loses its slot.
+        """
+        candidates = self.candidates()
+        references = [layer for layer in self._viewer.layers if role_of(layer) is Role.REFERENCE]
+        self._slots = {modality: layer for modality, layer in self._slots.items() if layer in candidates}
+        if self._reference not in references:
+            self._reference = None
+        new = [layer for layer in (*candidates, *references) if layer not in self._seen]
+        self._seen = [*candidates, *references]
+        recognised = [(layer, guessed_modality(layer)) for layer in new if layer in candidates]
+        if self._is_another_case([layer for layer, modality in recognised if modality is not None]):
+            self._put_aside([*self._slots.values(), *([self._reference] if self._reference is not None else [])])
+            self._slots, self._reference = {}, None
+        for layer, modality in recognised:
+            if modality is not None:
+                self._slots[modality] = layer
+        for layer in new:
+            if layer in references:
+                self._reference = layer
+        self._hand_on()
+
+    def choose(self, modality: Modality, name: str | None) -> None:
+        """The user's own choice of a layer; one layer is one modality."""
+        self._slots.pop(modality, None)
+        if name is not None:
+            layer = self._viewer.layers[name]
+            self._slots = {other: kept for other, kept in self._slots.items() if kept is not layer}
+            self._slots[modality] = layer
+
+    def warnings(self) -> dict[Modality, str]:
+        """What is unusual about each modality's image: its name, its grid, its background."""
+        warnings: dict[Modality, list[str]] = {modality: [] for modality in self._slots}
+        notes = self._controller.state.notes
+        for modality, layer in self._slots.items():
+            likely = guessed_modality(layer)
+            if likely not in (None, modality):
+                warnings[modality].append(f"named like {likely.title}")
+            source = source_of(layer)
+            file = (source.path or Path(layer.name)).name
+            warnings[modality].extend(source.notes)
+            for note in notes:
+                if file in note.partition(":")[0] and note not in warnings[modality]:
+                    warnings[modality].append(_short(note))
+        return {modality: "; ".join(said) for modality, said in warnings.items() if said}
+
+    def shown_image(self) -> Layer | None:
+        """The topmost visible image of the case, else the first."""
+        shown = [layer for layer in self._viewer.layers if layer in self._slots.values() and layer.visible]
+        return shown[-1] if shown else next(iter(self._slots.values()), None)
+
+    def point_at(self, labels: NDArray[np.uint8] | None) -> None:
+        """Show the slice with the most tumour, or the middle of the image."""
+        case = self._controller.state.case
+        if case is None or self._viewer.dims.ndim != 3:
+            return
+        placement = Placement.of(case.grid)
+        place = [side / 2 for side in reversed(placement.to_ras_shape())]
+        if labels is not None and labels.any():
+            shown = placement.to_display(labels) > 0
+            place = [float(np.argmax(np.count_nonzero(shown, axis=_others(axis)))) for axis in range(3)]
+        world = placement.affine @ np.array([*place, 1.0])
+        self._viewer.dims.set_point(range(3), [float(value) for value in world[:3]])
+
+    def simulate(
+        self,
+        seed: int,
+        voxel_mm: float,
+        deliver: Callable[[list[LayerData]], None],
+        done: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Draw a simulated case in a thread."""
+        self._after = (deliver, done, failed)
+
+        def work(cancelled: Event) -> Iterator[list[LayerData]]:
+            from napari_shaspec.plugin.simulation import simulated_layers
+
+            yield simulated_layers(seed, voxel_mm)
+
+        self._simulation.run(work)
+
+    def close(self) -> None:
+        """Stop the thread that simulates."""
+        self._simulation.close(20.0)
+
+    def _hand_on(self) -> None:
+        told = (tuple(sorted(self._slots.items(), key=lambda item: item[0])), self._reference)
+        if told == self._told:
+            return
+        sources: dict[Modality, tuple[str, LayerSource]] = {}
+        try:
+            for modality in Modality:
+                if modality in self._slots:
+                    layer = self._slots[modality]
+                    sources[modality] = (layer.name, source_of(layer))
+        except Exception:
+            del self._slots[modality]
+            self._hand_on()
+            raise
+        self._told = told
+        self._controller.set_images(sources, None if self._reference is None else source_of(self._reference))
+
+    def _is_another_case(self, new: list[Layer]) -> bool:
+        folders = {_folder(layer) for layer in self._slots.values()}
+        return bool(new) and bool(folders) and folders.isdisjoint({_folder(layer) for layer in new})
+
+    def _put_aside(self, layers: list[Layer]) -> None:
+        for layer in layers:
+            layer.visible = False
+
+    def _simulated(self, layers: list[LayerData]) -> None:
+        if self._after is not None:
+            self._after[0](layers)
+
+    def _simulation_done(self) -> None:
+        if self._after is not None:
+            self._after[1]()
+
+    def _simulation_failed(self, error: Exception) -> None:
+        if self._after is not None:
+            self._after[2](error)
+
+
+def _folder(layer: Layer) -> object:
+    """Where an image comes from; layers without a file are a place of their own, by what made them."""
+    path = source_of(layer).path
+    return path.resolve().parent if path is not None else layer.metadata.get("case", "a layer")
+
+
+def _others(axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(3) if other != axis)
+
+
+def _short(note: str) -> str:
+    """The part of a note after the file's name, to its first comma."""
+    _, _, text = note.partition(": ")
+    for long, short in (
+        ("resampled", "resampled onto the case's grid"),
+        ("more than 2.3 litres", "not skull-stripped?"),
+    ):
+        if text.startswith(long):
+            return short
+    return text or note

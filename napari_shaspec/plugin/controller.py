@@ -1,0 +1,484 @@
+"""Between viewer and session: what happens, in which order, when somebody clicks.
+
+Knows neither Qt nor napari: threads and painting are handed in, so that the rules can be tested by themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.latest import Latest, Start
+from napari_shaspec.plugin.layers import LayerSource
+from napari_shaspec.plugin.state import Agreement, Pinned, PluginState, Progress, Result, Status
+from napari_shaspec.regions import Region, labels_to_masks, masks_to_labels, nested_masks, volumes_ml
+
+if TYPE_CHECKING:
+    from napari_shaspec.box import Box
+    from napari_shaspec.inference.feature_choice import FeatureChoice
+    from napari_shaspec.inference.features import FeatureAtlas, FeatureMap
+    from napari_shaspec.inference.session import Session
+    from napari_shaspec.model.checkpoint import Checkpoint
+    from napari_shaspec.volume import Case, Volume
+
+CLOSING_SECONDS = 20.0
+"""A tile on a slow machine takes some seconds; a thread that outlives the window may crash the program's exit."""
+
+
+class Painter(Protocol):
+    """Where results go: layers in the viewer, or a record in a test."""
+
+    def begin(self, grid: Volume) -> None:
+        """Labels on this grid are about to come; what somebody painted by hand is kept aside."""
+
+    def paint(self, box: Box | None, labels: NDArray[np.uint8]) -> None:
+        """Put labels into a box of the grid, in file order; None is all of it."""
+
+    def labels(self) -> NDArray[np.uint8] | None:
+        """All labels in file order as they are now, edits included; None where there are none."""
+
+    def edited(self) -> bool:
+        """Whether somebody has painted on the labels since they came."""
+
+    def viewport(self, grid: Volume) -> Box | None:
+        """What the user sees of the grid."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    box: Box
+    labels: NDArray[np.uint8]
+    progress: Progress
+    encoded: frozenset[Modality]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    statement: str
+    notes: tuple[str, ...]
+
+
+class Controller:
+    """Runs what the panel asks for.
+
+    Parameters
+    ----------
+    state
+        Read and written on the caller's thread only.
+    painter
+        Where labels are shown.
+    start
+        Runs work in another thread.
+    load_checkpoint
+        Path, or None for the bundled weights -> network.
+    open_session
+        Network, case and device -> session.
+    """
+
+    def __init__(
+        self,
+        state: PluginState,
+        painter: Painter,
+        start: Start,
+        load_checkpoint: Callable[[Path | None], Checkpoint],
+        open_session: Callable[[Checkpoint, Case, str], Session],
+    ) -> None:
+        self.state = state
+        self.weights: Path | None = None
+        self.device = "auto"
+        self.checkpoint: Checkpoint | None = None
+        self._painter = painter
+        self._load_checkpoint = load_checkpoint
+        self._open_session = open_session
+        self._session: Session | None = None
+        self._atlas: FeatureAtlas | None = None
+        # One network at a time: a cancelled run leaves at its next tile, and the cache is no place for two.
+        self._busy = Lock()
+        self._wanted: frozenset[Modality] | None = None
+        self._truth: NDArray[np.uint8] | None = None
+        self._after_features: Callable[[dict[Modality, FeatureMap | None]], None] = lambda maps: None
+        self._case: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
+        self._prediction: Latest[_Piece | _Loaded | Result] = Latest(
+            start, self._received, on_error=self._prediction_failed
+        )
+        self._metrics: Latest[Mapping[Region, Agreement]] = Latest(start, self._measured, on_error=self._failed)
+        self._features: Latest[dict[Modality, FeatureMap | None]] = Latest(start, self._deliver, on_error=self._failed)
+
+    # The case
+
+    def set_images(self, sources: Mapping[Modality, tuple[str, LayerSource]], truth: LayerSource | None) -> None:
+        """Take these layers for the modalities, and put the case together.
+
+        Parameters
+        ----------
+        sources
+            Layer name and source of each modality that has one.
+        truth
+            Of the reference layer.
+        """
+        self._prediction.cancel()
+        self._features.cancel()
+        self._metrics.cancel()
+        self._session = self._atlas = self._truth = None
+        state = self.state
+        state.slots = {modality: name for modality, (name, _) in sources.items()}
+        state.encoded = frozenset()
+        state.case = state.result = None
+        state.progress = Progress()
+        state.volumes_ml, state.agreement, state.notes = {}, {}, ()
+        state.message = ""
+        if not sources:
+            self._case.cancel()
+            state.available = frozenset()
+            state.status = Status.EMPTY
+            return
+        state.status = Status.ASSEMBLING
+
+        def work(cancelled: Event) -> Iterator[Case]:
+            from napari_shaspec.io.assembly import combine
+
+            volumes = {modality: source.volume for modality, (_, source) in sources.items()}
+            files = {modality: source.path or Path(name) for modality, (name, source) in sources.items()}
+            case = combine(
+                _case_name(files),
+                volumes,
+                files,
+                truth.volume if truth is not None else None,
+                truth.path if truth is not None else None,
+            )
+            if not cancelled.is_set():
+                yield case
+
+        self._case.run(work)
+
+    def _assembled(self, case: Case) -> None:
+        state = self.state
+        wanted = case.available if self._wanted is None else self._wanted & case.available
+        new = case.available - frozenset(self.state.available)
+        state.case = case
+        state.notes = case.notes
+        self._truth = case.truth.data.astype(np.uint8) if case.truth is not None else None
+        # A modality that has just been loaded is switched on; one that was switched off stays off.
+        state.available = (wanted | (new if self._wanted is None else frozenset())) or case.available
+        state.status = Status.READY
+        if state.live:
+            self.predict()
+
+    # Modalities
+
+    def set_available(self, modality: Modality, on: bool) -> None:
+        """Switch a modality on or off; the last one cannot be switched off, and the message says why."""
+        available = self.state.available | {modality} if on else self.state.available - {modality}
+        self.choose(available)
+
+    def choose(self, available: frozenset[Modality]) -> None:
+        """Give the network exactly these modalities."""
+        state = self.state
+        if state.case is None:
+            return
+        if not available:
+            state.message = "At least one modality has to stay on: without any image there is nothing to predict from."
+            state.events.available.emit(state.available, state.available)  # the check box jumps back
+            return
+        if not available <= state.case.available or available == state.available:
+            return
+        state.message = ""
+        self._wanted = available
+        state.available = available
+        if state.live:
+            self.predict()
+
+    def solo(self, modality: Modality) -> None:
+        """Only this one; once more, all again."""
+        case = self.state.case
+        if case is not None and modality in case.available:
+            self.choose(frozenset(case.available if self.state.available == {modality} else {modality}))
+
+    # Prediction
+
+    def set_model(self, weights: Path | None) -> None:
+        """Use another checkpoint from now on; None is the bundled one."""
+        if weights != self.weights or self.checkpoint is None:
+            self.weights, self.checkpoint = weights, None
+            self._restart()
+
+    def set_device(self, device: str) -> None:
+        """Use another device from now on."""
+        if device != self.device:
+            self.device = device
+            self._restart()
+
+    def _restart(self) -> None:
+        self.cancel(silently=True)
+        self._session = self._atlas = None
+        self.state.encoded = frozenset()
+        if self.state.live and self.state.case is not None:
+            self.predict()
+
+    def predict(self) -> None:
+        """Ask for the present subset; whatever runs is cancelled."""
+        state = self.state
+        case, available = state.case, state.available
+        if case is None or not available:
+            return
+        self._features.cancel()
+        self._painter.begin(case.grid)
+        viewport = self._painter.viewport(case.grid)
+        post = self._postprocessing()
+        began = time.perf_counter()
+        state.message = ""
+        state.status = Status.RUNNING
+        state.progress = Progress("waiting" if self._busy.locked() else "preparing")
+
+        def work(cancelled: Event) -> Iterator[_Piece | _Loaded | Result]:
+            with self._busy:
+                if cancelled.is_set():
+                    return
+                session = self._ready_session(case)
+                checkpoint = self.checkpoint
+                yield _Loaded(checkpoint.statement if checkpoint is not None else "", _run_notes(session))
+                yield from _steps(session, available, viewport, post, cancelled, began)
+
+        self._prediction.run(work)
+
+    def cancel(self, *, silently: bool = False) -> None:
+        """Stop predicting; what was painted stays, and what was encoded need not be again."""
+        if self._prediction.running:
+            self._prediction.cancel()
+            self.state.progress = Progress()
+            self.state.status = Status.READY
+            if not silently:
+                self.state.message = "Cancelled. The labels show what was reached."
+
+    def _ready_session(self, case: Case) -> Session:
+        """Made in the worker, because torch takes seconds to import."""
+        if self._session is None or self._session.case is not case:
+            if self.checkpoint is None:
+                self.checkpoint = self._load_checkpoint(self.weights)
+            self._session = self._open_session(self.checkpoint, case, self.device)
+        return self._session
+
+    def _received(self, item: _Piece | _Loaded | Result) -> None:
+        state = self.state
+        if isinstance(item, _Loaded):
+            state.statement = item.statement
+            case_notes = state.case.notes if state.case is not None else ()
+            state.notes = (*case_notes, *item.notes)
+        elif isinstance(item, _Piece):
+            self._painter.paint(item.box, item.labels)
+            state.encoded = state.encoded | item.encoded
+            state.progress = item.progress
+        else:
+            self._painter.paint(None, item.labels)
+            state.progress = Progress()
+            state.status = Status.READY
+            state.result = item
+            self.labels_changed()
+
+    def _prediction_failed(self, error: Exception) -> None:
+        self.state.progress = Progress()
+        self.state.status = Status.READY
+        self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if self.state.status is Status.ASSEMBLING:
+            self.state.status = Status.EMPTY
+        self.state.message = str(error) if isinstance(error, ShaSpecError) else f"{type(error).__name__}: {error}"
+        if not isinstance(error, ShaSpecError):
+            raise error  # a bug: napari shows where
+
+    # After the network
+
+    def set_postprocessing(self, thresholds: Mapping[Region, float], smooth: bool) -> None:
+        """Make the labels again from the probabilities that are kept, without the network."""
+        state = self.state
+        if dict(thresholds) == dict(state.thresholds) and smooth == state.smooth:
+            return
+        state.thresholds, state.smooth = dict(thresholds), smooth
+        result = state.result
+        if result is None or self._prediction.running:
+            if self._prediction.running:
+                self.predict()
+            return
+        post = self._postprocessing()
+
+        def work(cancelled: Event) -> Iterator[Result]:
+            prediction = result.prediction
+            labels = masks_to_labels(post.masks(prediction.probabilities, prediction.grid.voxel_volume_mm3))
+            if not cancelled.is_set():
+                yield Result(prediction, labels, result.seconds, result.device)
+
+        self._painter.begin(result.prediction.grid)
+        self._prediction.run(work)
+
+    def _postprocessing(self) -> _Post:
+        return _Post(dict(self.state.thresholds), self.state.smooth)
+
+    def labels_changed(self) -> None:
+        """The labels in the layer are others now: measure them again."""
+        state = self.state
+        labels = self._painter.labels()
+        if labels is None or state.case is None:
+            state.volumes_ml, state.agreement = {}, {}
+            return
+        volume_mm3 = state.case.grid.voxel_volume_mm3
+        state.volumes_ml = label_volumes_ml(labels, volume_mm3)
+        truth = self._truth
+        if truth is None:
+            return
+        labels = labels.copy()
+        voxel_mm = state.case.grid.voxel_mm
+
+        def work(cancelled: Event) -> Iterator[Mapping[Region, Agreement]]:
+            predicted, true = labels_to_masks(labels), labels_to_masks(truth)
+            quick = {
+                region: Agreement(dice_of(predicted[index], true[index]), None) for index, region in enumerate(Region)
+            }
+            yield quick
+            from napari_shaspec.evaluation.metrics import hd95_mm
+
+            full: dict[Region, Agreement] = {}
+            for index, region in enumerate(Region):
+                if cancelled.is_set():
+                    return
+                full[region] = Agreement(quick[region].dice, hd95_mm(predicted[index], true[index], voxel_mm))
+            yield full
+
+        self._metrics.run(work)
+
+    def _measured(self, agreement: Mapping[Region, Agreement]) -> None:
+        self.state.agreement = agreement
+
+    def probabilities_at(self, index: tuple[int, int, int]) -> Mapping[Region, float] | None:
+        """Of the finished prediction, at a voxel in file order."""
+        result = self.state.result
+        if result is None:
+            return None
+        values = result.prediction.probabilities[(slice(None), *index)]
+        return {region: float(values[channel]) for channel, region in enumerate(Region)}
+
+    # Comparing
+
+    def pin(self) -> None:
+        """Put the present labels aside to compare with."""
+        labels = self._painter.labels()
+        if labels is None or self.state.case is None:
+            self.state.message = "There are no labels to pin yet: predict first."
+            return
+        self.state.pinned = Pinned(labels.copy(), dict(self.state.volumes_ml), self.state.available)
+
+    def unpin(self) -> None:
+        """Stop comparing."""
+        self.state.pinned = None
+
+    # Features
+
+    def request_features(
+        self, choice: FeatureChoice, deliver: Callable[[dict[Modality, FeatureMap | None]], None]
+    ) -> None:
+        """Compute the maps of all modalities for the present subset, and deliver them on this thread."""
+        case, available = self.state.case, self.state.available
+        if case is None or not available:
+            return
+        self._after_features = deliver
+
+        def work(cancelled: Event) -> Iterator[dict[Modality, FeatureMap | None]]:
+            from napari_shaspec.inference.features import FeatureAtlas
+
+            with self._busy:
+                session = self._ready_session(case)
+                if self._atlas is None:
+                    self._atlas = FeatureAtlas(session)
+                maps: dict[Modality, FeatureMap | None] = {}
+                for modality in Modality:
+                    if cancelled.is_set():
+                        return
+                    if modality.value in session.config.modalities:
+                        maps[modality] = self._atlas.render(choice, modality, available)
+            yield maps
+
+        self._features.run(work)
+
+    def _deliver(self, maps: dict[Modality, FeatureMap | None]) -> None:
+        self._after_features(maps)
+
+    def close(self) -> bool:
+        """Stop everything; whether all threads have ended."""
+        kinds: tuple[Latest[Case] | Latest[_Piece | _Loaded | Result], ...] = (self._case, self._prediction)
+        for each in (*kinds, self._metrics, self._features):
+            each.cancel()
+        ended = [each.close(CLOSING_SECONDS) for each in (*kinds, self._metrics, self._features)]
+        self._session = self._atlas = None
+        return all(ended)
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """`Postprocessing`, made where it is used: its module imports scipy, which takes its time."""
+
+    thresholds: Mapping[Region, float]
+    smooth: bool
+
+    def masks(self, probabilities: NDArray[np.float32], voxel_volume_mm3: float) -> NDArray[np.bool_]:
+        from napari_shaspec.inference.smoothing import Postprocessing
+
+        return Postprocessing(self.thresholds, self.smooth).masks(probabilities, voxel_volume_mm3)
+
+
+def label_volumes_ml(labels: NDArray[np.uint8], voxel_volume_mm3: float) -> dict[Region, float]:
+    """Volume of each region of a label map."""
+    return volumes_ml(labels_to_masks(labels), voxel_volume_mm3)
+
+
+def dice_of(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
+    """As `evaluation.metrics.dice`, without importing torch."""
+    total = int(np.count_nonzero(predicted)) + int(np.count_nonzero(true))
+    return 1.0 if total == 0 else 2 * int(np.count_nonzero(predicted & true)) / total
+
+
+def _steps(
+    session: Session,
+    available: frozenset[Modality],
+    viewport: Box | None,
+    post: _Post,
+    cancelled: Event,
+    began: float,
+) -> Iterator[_Piece | Result]:
+    """The session's tiles as labels, and the finished prediction."""
+    from napari_shaspec.inference.prediction import Prediction
+
+    grid = session.case.grid
+    probabilities = np.zeros((len(Region), *grid.shape), np.float32)
+    for tile in session.stream(available, viewport):
+        probabilities[(slice(None), *tile.box.slices)] = tile.probabilities
+        if cancelled.is_set():
+            return
+        # Smoothing needs the whole, so it waits for the end.
+        labels = masks_to_labels(nested_masks(tile.probabilities, post.thresholds))
+        yield _Piece(tile.box, labels, Progress(f"{tile.stage} pass", tile.done, tile.total), available)
+    if cancelled.is_set():
+        return
+    labels = masks_to_labels(post.masks(probabilities, grid.voxel_volume_mm3))
+    seconds = time.perf_counter() - began
+    yield Result(Prediction(probabilities, grid, available), labels, seconds, session.device)
+
+
+def _run_notes(session: Session) -> tuple[str, ...]:
+    slow = ("Runs on the CPU: a first prediction takes seconds to a minute, toggles less.",)
+    return (*(slow if session.device == "cpu" else ()), *session.notes)
+
+
+def _case_name(files: Mapping[Modality, Path]) -> str:
+    from napari_shaspec.modalities import patient_part
+
+    parts = {patient_part(path) for path in files.values()}
+    return (parts.pop() if len(parts) == 1 else "") or next(iter(files.values())).resolve().parent.name or "case"

@@ -1,0 +1,99 @@
+"""Export from the viewer: the same files that the command line writes, and feature maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.outputs import NIFTI, LabelForm, Outputs
+from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.controller import Controller
+from napari_shaspec.volume import Volume
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+
+def planned_files(path: Path, form: str, probabilities: bool, maps: Mapping[Modality, Image]) -> list[Path]:
+    """Everything that `export_result` would write."""
+    outputs = _outputs(path, form, probabilities)
+    return [*outputs.files(), *_feature_files(outputs.path, maps)]
+
+
+def export_result(  # noqa: PLR0913 (an export is told what and how)
+    path: Path,
+    form: str,
+    controller: Controller,
+    labels: NDArray[np.uint8],
+    edited: bool,
+    *,
+    probabilities: bool,
+    maps: Mapping[Modality, Image],
+) -> list[Path]:
+    """Write labels as they are in the layer, and a report beside them; existing files are replaced.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is no prediction, or if a file cannot be written.
+    """
+    from napari_shaspec.inference.export import describe, export
+    from napari_shaspec.io.atomic import staged
+    from napari_shaspec.io.nifti import write_volume
+
+    state = controller.state
+    result, case, checkpoint = state.result, state.case, controller.checkpoint
+    if result is None or case is None or checkpoint is None:
+        raise ShaSpecError("a finished prediction", "none", "Predict first")
+    outputs = _outputs(path, form, probabilities)
+    inputs = {file.resolve() for file in case.files.values()}
+    for file in planned_files(path, form, probabilities, maps):
+        if file.resolve() in inputs:
+            raise ShaSpecError(
+                "an output apart from the case", f"{file.name}, one of its images", "Choose another name"
+            )
+    report = describe(
+        case,
+        result.prediction.available,
+        checkpoint,
+        result.device,
+        "auto",
+        state.thresholds,
+        smooth=state.smooth,
+        edited=edited,
+    )
+    files = export(outputs, case.grid, labels, result.prediction.probabilities, report, overwrite=True)
+    pictures = _feature_files(outputs.path, maps)
+    with staged(list(pictures), overwrite=True) as places:
+        for file, volume in pictures.items():
+            write_volume(volume, places[file])
+    return [*files, *pictures]
+
+
+def _outputs(path: Path, form: str, probabilities: bool) -> Outputs:
+    if path.suffix == "":
+        path = path.with_name(path.name + NIFTI[0])
+    return Outputs(path, LabelForm(form), probabilities)
+
+
+def _feature_files(path: Path, maps: Mapping[Modality, Image]) -> dict[Path, Volume]:
+    """seg.nii.gz -> seg_shared_FLAIR.nii.gz; colours become three volumes, _1 to _3."""
+    suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix
+    stem = path.name[: len(path.name) - len(suffix)]
+    files: dict[Path, Volume] = {}
+    for layer in maps.values():
+        name = "_".join(layer.name.replace("(", "").replace(")", "").split())
+        affine = np.asarray(layer.affine.affine_matrix)[-4:, -4:][np.ix_([2, 1, 0, 3], [2, 1, 0, 3])]
+        data = np.asarray(layer.data)
+        if layer.rgb:
+            for channel in range(3):
+                file = path.with_name(f"{stem}_{name}_{channel + 1}{suffix}")
+                files[file] = Volume(data[..., channel].transpose(2, 1, 0), affine)
+        else:
+            files[path.with_name(f"{stem}_{name}{suffix}")] = Volume(data.transpose(2, 1, 0), affine)
+    return files

@@ -1,0 +1,233 @@
+"""Between volumes and layers: the only place that turns axes.
+
+napari shows the last two axes as rows and columns and cuts slices along the first. So a volume is turned to its closest
+RAS order and its axes are reversed to (Z, Y, X), both without copying; the world of the layers is RAS+ in millimetres
+with its axes in that same order. With the camera's axes pointing up and left, axial slices are radiological: the
+patient's right is on the left of the screen, the front at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.box import Box
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import Modality, recognise
+from napari_shaspec.plugin.palette import reference_look
+from napari_shaspec.volume import Volume, foreground_mask
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+LayerData: TypeAlias = tuple[NDArray[np.generic], dict[str, Any], str]
+"""Data, keyword arguments and kind of a layer, as npe2 passes them."""
+
+TAG = "napari_shaspec"
+"""Key of a layer's ``metadata`` under which its `LayerSource` is kept."""
+
+WINDOW_PERCENT = (1.0, 99.5)
+REVERSED = [2, 1, 0, 3]
+
+AXES = ("z", "y", "x")
+
+
+class Role(StrEnum):
+    """What a layer of ours is for."""
+
+    IMAGE = "image"
+    REFERENCE = "reference"
+    RESULT = "result"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerSource:
+    """Where a layer came from.
+
+    Parameters
+    ----------
+    volume
+        As read, in file order.
+    path
+        The file, if there was one.
+    modality
+        What the file's name says; None if nothing.
+    notes
+        What reading it left open.
+    role
+        What the layer is for.
+    """
+
+    volume: Volume
+    path: Path | None = None
+    modality: Modality | None = None
+    notes: tuple[str, ...] = ()
+    role: Role = Role.IMAGE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """How a grid in file order is turned for display, and back.
+
+    Parameters
+    ----------
+    affine
+        4 x 4, display voxel (z, y, x) to world mm (z, y, x).
+    """
+
+    affine: NDArray[np.float64]
+    _turn: NDArray[np.float64]
+    _back: NDArray[np.float64]
+    _shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, grid: Volume) -> Placement:
+        """The placement of a volume's grid."""
+        turn = nib.io_orientation(grid.affine)
+        turned = grid.affine @ nib.orientations.inv_ornt_aff(turn, grid.shape)
+        back = nib.orientations.ornt_transform(np.array([[0, 1], [1, 1], [2, 1]], float), turn)
+        return cls(turned[np.ix_(REVERSED, REVERSED)], turn, back, grid.shape)
+
+    def to_display(self, data: NDArray[Any]) -> NDArray[Any]:
+        """(X, Y, Z) in file order -> (Z, Y, X) for display: a view, so writing to one writes to the other."""
+        shown: NDArray[Any] = nib.apply_orientation(data, self._turn).transpose(2, 1, 0)
+        return shown
+
+    def to_file(self, shown: NDArray[Any]) -> NDArray[Any]:
+        """The way back, as a view too."""
+        data: NDArray[Any] = nib.apply_orientation(shown.transpose(2, 1, 0), self._back)
+        return data
+
+    def file_index(self, world_mm: NDArray[np.floating] | tuple[float, ...]) -> tuple[int, int, int] | None:
+        """The voxel in file order at a place (z, y, x) of the world; None outside the grid."""
+        place = np.linalg.solve(self.affine, np.append(np.asarray(world_mm, float), 1.0))[:3]
+        shown = np.round(place[::-1]).astype(int)  # RAS order
+        index = [0, 0, 0]
+        for axis, (ras, direction) in enumerate(self._turn):
+            value = int(shown[int(ras)])
+            index[axis] = value if direction > 0 else self._shape[axis] - 1 - value
+            if not 0 <= index[axis] < self._shape[axis]:
+                return None
+        return index[0], index[1], index[2]
+
+    def file_box(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> Box | None:
+        """A box of display voxels, from ``low`` up to, not including, ``high`` -> the same in file order, clipped."""
+        start, stop = [0, 0, 0], [0, 0, 0]
+        for axis, (ras, direction) in enumerate(self._turn):
+            first, last, side = low[2 - int(ras)], high[2 - int(ras)], self._shape[axis]
+            if direction < 0:
+                first, last = side - last, side - first
+            start[axis], stop[axis] = max(0, first), min(side, last)
+            if start[axis] >= stop[axis]:
+                return None
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    def to_ras_shape(self) -> tuple[int, int, int]:
+        """Voxels along R, A, S."""
+        sides = [0, 0, 0]
+        for axis, (ras, _) in enumerate(self._turn):
+            sides[int(ras)] = self._shape[axis]
+        return sides[0], sides[1], sides[2]
+
+    def keywords(self) -> dict[str, Any]:
+        """What every layer on this grid is made with."""
+        return {"affine": self.affine, "units": ("mm",) * 3, "axis_labels": AXES}
+
+
+def image_layer(source: LayerSource, name: str, *, visible: bool = True) -> LayerData:
+    """A grey image, windowed by percentiles of the brain."""
+    volume = source.volume
+    placement = Placement.of(volume)
+    inside = volume.data[foreground_mask(volume.data)]
+    darkest, brightest = (float(value) for value in np.percentile(inside.astype(np.float32), WINDOW_PERCENT))
+    look = {
+        "name": name,
+        "colormap": "gray",
+        "contrast_limits": (darkest, max(brightest, float(np.nextafter(np.float32(darkest), np.float32(np.inf))))),
+        "visible": visible,
+        "metadata": {TAG: source},
+    }
+    return placement.to_display(volume.data), look | placement.keywords(), "image"
+
+
+def reference_layer(source: LayerSource) -> LayerData:
+    """A label map to compare with, hidden at first."""
+    placement = Placement.of(source.volume)
+    source = replace(source, role=Role.REFERENCE)
+    look = {"name": "Reference", "metadata": {TAG: source}, **reference_look()}
+    return placement.to_display(source.volume.data), look | placement.keywords(), "labels"
+
+
+def source_of(layer: Layer) -> LayerSource:
+    """The volume behind a layer, whoever made it.
+
+    Layers of other readers are taken as lying in a RAS+ world whose axes are z, y, x, or in the order that their
+    ``axis_labels`` give.
+
+    Raises
+    ------
+    ShaSpecError
+        If the layer is not three-dimensional, or holds colours.
+    """
+    source = _tagged(layer)
+    if source is not None and Placement.of(source.volume).to_display(source.volume.data).shape == layer.data.shape:
+        return source
+    data = np.asarray(layer.data)
+    if data.ndim != 3 or getattr(layer, "rgb", False):
+        raise ShaSpecError(
+            f"a 3-D image in the layer {layer.name}", f"shape {data.shape}", "Choose a layer with a single volume"
+        )
+    order = [2, 1, 0]
+    labels = [str(label).lower() for label in layer.axis_labels]
+    if sorted(labels) == ["x", "y", "z"]:
+        order = [labels.index(axis) for axis in "xyz"]
+    # The layer's own transform, asked at the origin and one step along each axis.
+    origin = np.asarray(layer.data_to_world((0.0, 0.0, 0.0)))
+    steps = [np.asarray(layer.data_to_world(tuple(row))) - origin for row in np.eye(3)]
+    affine = np.eye(4)
+    affine[:3, :3] = np.column_stack([steps[axis] for axis in order])[order]
+    affine[:3, 3] = origin[order]
+    shaped = data.transpose(order)
+    image = shaped.astype(np.float32) if shaped.dtype.kind not in "iub" else shaped
+    if not np.isfinite(image).all():
+        raise ShaSpecError(
+            f"finite values in the layer {layer.name}", "some that are not a number", "Replace them first"
+        )
+    if image.min() == image.max():
+        raise ShaSpecError(f"an image in the layer {layer.name}", "one value everywhere", "Choose another layer")
+    note = "from another reader: its axes are taken as right, front, top" if source is None else ""
+    return LayerSource(Volume(image, affine), None, None, (note,) if note else ())
+
+
+def guessed_modality(layer: Layer) -> Modality | None:
+    """What a layer's file, or else its name, says it is."""
+    source = _tagged(layer)
+    if source is not None and source.modality is not None:
+        return source.modality
+    return recognise(layer.name)
+
+
+def role_of(layer: Layer) -> Role | None:
+    """What the layer is for; None for layers that are not ours."""
+    source = _tagged(layer)
+    return None if source is None else source.role
+
+
+def show_radiologically(viewer: ViewerModel) -> None:
+    """Axial slices, the patient's right on the left of the screen, front at the top, and a scale bar in mm."""
+    camera = viewer.scene.camera
+    camera.orientation2d = ("up", "left")
+
+
+def _tagged(layer: Layer) -> LayerSource | None:
+    metadata: Mapping[str, object] = layer.metadata
+    source = metadata.get(TAG)
+    return source if isinstance(source, LayerSource) else None

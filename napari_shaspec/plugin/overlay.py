@@ -1,0 +1,262 @@
+"""The labels in the viewer: one editable label map, a layer for each region, and what changed against a pinned one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_shaspec.box import Box
+from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, Role
+from napari_shaspec.plugin.palette import CHANGE_COLOURS, GAINED, LOST, REGION_COLOURS, flat_look, label_look
+from napari_shaspec.regions import Label, Region
+from napari_shaspec.volume import Volume
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+
+LABELS_NAME = "ShaSpec labels"
+CHANGE_NAME = "Change"
+LINE_PIXELS = 2
+
+MEMBERS: Mapping[Region, tuple[Label, ...]] = {
+    Region.ET: (Label.ET,),
+    Region.TC: (Label.ET, Label.NCR_NET),
+    Region.WT: (Label.ET, Label.NCR_NET, Label.ED),
+}
+"""The labels that a region is made of."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Canvas:
+    """Arrays in file order, and how they are shown; the layers hold views of the same memory.
+
+    ``given`` are the labels as the network gave them, ``seen`` as they were last measured.
+    """
+
+    grid: Volume
+    placement: Placement
+    labels: NDArray[np.uint8]
+    given: NDArray[np.uint8]
+    seen: NDArray[np.uint8]
+    regions: Mapping[Region, NDArray[np.uint8]]
+
+
+class Overlay:
+    """Implements `Painter` with napari's layers; call it from the thread of the event loop only.
+
+    Parameters
+    ----------
+    viewer
+        Layers are added to it when they are first needed.
+    opacity
+        Of the labels, 0 to 1.
+    """
+
+    changed = Signal()
+    """The labels may be others now: the brush, undo, or any redraw."""
+
+    def __init__(self, viewer: ViewerModel, opacity: float = 0.5) -> None:
+        self._viewer = viewer
+        self._opacity = opacity
+        self._canvas: _Canvas | None = None
+        self.layer: Labels | None = None
+        self.regions: dict[Region, Labels] = {}
+        self.change: Labels | None = None
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    # The painter's part
+
+    def begin(self, grid: Volume) -> None:
+        """See `Painter`."""
+        if self.edited():
+            self._keep_edits()
+        canvas = self._canvas
+        if canvas is None or self.layer is None or not canvas.grid.same_grid(grid):
+            self.clear()
+            labels = np.zeros(grid.shape, np.uint8)
+            regions = {region: np.zeros(grid.shape, np.uint8) for region in Region}
+            self._canvas = canvas = _Canvas(grid, Placement.of(grid), labels, labels.copy(), labels.copy(), regions)
+            self._add_layers(canvas)
+        else:
+            canvas.given[...] = canvas.labels
+
+    def paint(self, box: Box | None, labels: NDArray[np.uint8]) -> None:
+        """See `Painter`."""
+        canvas = self._canvas
+        if canvas is None or self.layer is None:
+            return  # the user has removed the layer: nothing to paint on
+        place = box.slices if box is not None else (slice(None),) * 3
+        canvas.labels[place] = labels
+        canvas.given[place] = labels
+        canvas.seen[place] = labels
+        for region in self.regions:
+            self._fill_region(region, place)
+        self._refresh()
+
+    def labels(self) -> NDArray[np.uint8] | None:
+        """See `Painter`."""
+        return self._canvas.labels if self._canvas is not None and self.layer is not None else None
+
+    def edited(self) -> bool:
+        """See `Painter`."""
+        canvas = self._canvas
+        return canvas is not None and self.layer is not None and not np.array_equal(canvas.labels, canvas.given)
+
+    def take_changes(self) -> bool:
+        """Whether somebody has painted, undone or redone since this was last asked."""
+        canvas = self._canvas
+        if canvas is None or self.layer is None or np.array_equal(canvas.labels, canvas.seen):
+            return False
+        canvas.seen[...] = canvas.labels
+        return True
+
+    def viewport(self, grid: Volume) -> Box | None:
+        """The slice that is shown, as far as it is in view; None in 3-D."""
+        dims = self._viewer.dims
+        if dims.ndisplay != 2 or dims.ndim != 3:
+            return None
+        placement = Placement.of(grid)
+        centre = np.linalg.solve(placement.affine, np.append(np.asarray(dims.point, float), 1.0))[:3]
+        low, high = [0, 0, 0], [grid.shape[0]] * 3
+        shown_shape = placement.to_ras_shape()[::-1]
+        corners = self.layer.corner_pixels if self.layer is not None else None
+        for axis in range(3):
+            if axis in dims.displayed:
+                inside = corners is not None and corners[1, axis] > corners[0, axis]
+                low[axis] = int(corners[0, axis]) if inside and corners is not None else 0
+                high[axis] = int(corners[1, axis]) + 1 if inside and corners is not None else shown_shape[axis]
+            else:
+                low[axis] = round(float(centre[axis]))
+                high[axis] = low[axis] + 1
+        return placement.file_box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+
+    # Looks
+
+    @property
+    def placement(self) -> Placement | None:
+        """Of the grid that labels are on."""
+        return self._canvas.placement if self._canvas is not None else None
+
+    def sync_regions(self) -> None:
+        """Bring the region layers up to date with the labels, after an edit."""
+        if self._canvas is not None and self.layer is not None:
+            for region, layer in self.regions.items():
+                self._fill_region(region, (slice(None),) * 3)
+                if layer.visible:
+                    layer.refresh()
+
+    def show_region(self, region: Region, *, visible: bool, filled: bool) -> None:
+        """Show a region as an outline or filled, or hide it."""
+        layer = self.regions.get(region)
+        if layer is not None:
+            layer.contour = 0 if filled else LINE_PIXELS
+            layer.opacity = 0.4 if filled else 1.0
+            layer.visible = visible
+
+    def set_opacity(self, opacity: float) -> None:
+        """Of the label map, 0 to 1."""
+        self._opacity = opacity
+        if self.layer is not None:
+            self.layer.opacity = opacity
+
+    def show_change(self, pinned: NDArray[np.uint8] | None, region: Region) -> None:
+        """Gained and lost voxels of a region against pinned labels; None removes the layer."""
+        canvas = self._canvas
+        if pinned is None or canvas is None or self.layer is None or pinned.shape != canvas.labels.shape:
+            if self.change is not None and self.change in self._viewer.layers:
+                self._viewer.layers.remove(self.change)
+            self.change = None
+            return
+        now, before = (np.isin(labels, MEMBERS[region]) for labels in (canvas.labels, pinned))
+        values = np.zeros(canvas.labels.shape, np.uint8)
+        values[now & ~before] = GAINED
+        values[before & ~now] = LOST
+        shown = canvas.placement.to_display(values)
+        if self.change is None:
+            active = self._viewer.layers.selection.active
+            self.change = self._add(CHANGE_NAME, values, flat_look(CHANGE_COLOURS) | {"opacity": 0.8})
+            self.change.editable = False
+            self._viewer.layers.selection.active = active
+        else:
+            self.change.data = shown
+
+    def clear(self) -> None:
+        """Remove all layers that were added here."""
+        mine = [layer for layer in (self.layer, *self.regions.values(), self.change) if layer is not None]
+        self.layer, self.change = None, None
+        self.regions = {}
+        self._canvas = None
+        for layer in mine:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def close(self) -> None:
+        """Disconnect; the layers stay with the user."""
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._listen(self.layer, on=False)
+
+    def _add_layers(self, canvas: _Canvas) -> None:
+        self.layer = self._add(LABELS_NAME, canvas.labels, label_look() | {"opacity": self._opacity})
+        self.layer.selected_label = int(Label.ET)
+        self._listen(self.layer, on=True)
+        for region in reversed(Region):
+            look = flat_look({1: REGION_COLOURS[region]}) | {"visible": False}
+            layer = self._add(region.value, canvas.regions[region], look)
+            layer.contour = LINE_PIXELS
+            layer.editable = False
+            self.regions[region] = layer
+        self._viewer.layers.selection.active = self.layer
+
+    def _add(self, name: str, data: NDArray[np.uint8], look: Mapping[str, object]) -> Labels:
+        assert self._canvas is not None
+        source = LayerSource(self._canvas.grid.with_data(data), role=Role.RESULT)
+        options = {**self._canvas.placement.keywords(), **look, "metadata": {TAG: source}, "name": name}
+        return self._viewer.add_labels(self._canvas.placement.to_display(data), **options)
+
+    def _fill_region(self, region: Region, place: tuple[slice, ...]) -> None:
+        assert self._canvas is not None
+        self._canvas.regions[region][place] = np.isin(self._canvas.labels[place], MEMBERS[region])
+
+    def _refresh(self) -> None:
+        for layer in (self.layer, *self.regions.values()):
+            if layer is not None and layer.visible:
+                layer.refresh()
+
+    def _keep_edits(self) -> None:
+        """Edits are work: a new prediction never paints over the only copy."""
+        assert self._canvas is not None
+        taken = {layer.name for layer in self._viewer.layers}
+        name, count = f"{LABELS_NAME} (edited)", 2
+        while name in taken:
+            name, count = f"{LABELS_NAME} (edited {count})", count + 1
+        active = self._viewer.layers.selection.active
+        self._add(name, self._canvas.labels.copy(), label_look() | {"opacity": self._opacity, "visible": False})
+        self._viewer.layers.selection.active = active
+        # Undo knows nothing of what the network paints: it would bring back voxels of another prediction.
+        if self.layer is not None:
+            self.layer.data = self.layer.data
+
+    def _listen(self, layer: Labels | None, *, on: bool) -> None:
+        if layer is not None:
+            for event in (layer.events.paint, layer.events.set_data):
+                event.connect(self._on_event) if on else event.disconnect(self._on_event)
+
+    def _on_event(self, event: object = None) -> None:
+        self.changed.emit()
+
+    def _on_removed(self, event: object) -> None:
+        removed = getattr(event, "value", None)
+        if removed is self.layer:
+            self._listen(self.layer, on=False)
+            self.layer = None
+        if removed is self.change:
+            self.change = None
+        for region, layer in list(self.regions.items()):
+            if removed is layer:
+                del self.regions[region]

@@ -1,0 +1,64 @@
+"""Names and colours of labels and regions: one palette for layers, legend and pictures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.io.overlay import COLOURS
+from napari_shaspec.regions import Label, Region
+
+LABEL_NAMES = {
+    Label.BACKGROUND: "background",
+    Label.NCR_NET: "NCR/NET (necrosis, non-enhancing core)",
+    Label.ED: "ED (oedema)",
+    Label.ET: "ET (enhancing tumour)",
+}
+REGION_NAMES = {Region.ET: "enhancing tumour", Region.TC: "tumour core", Region.WT: "whole tumour"}
+
+REGION_COLOURS = {Region.ET: (255, 90, 40), Region.TC: (90, 200, 255), Region.WT: (250, 235, 80)}
+"""Bright relatives of the labels' colours: lines are thinner than areas."""
+
+GAINED, LOST = 1, 2
+CHANGE_COLOURS = {GAINED: (0, 220, 130), LOST: (255, 60, 200)}
+"""Green and magenta differ in brightness too, for colour-blind readers."""
+
+
+def rgba(colour: tuple[int, int, int], alpha: float = 1.0) -> NDArray[np.float32]:
+    """0 to 255 -> 0 to 1."""
+    return np.array([*(value / 255 for value in colour), alpha], np.float32)
+
+
+def colormap(colours: dict[int, tuple[int, int, int]]) -> dict[int | None, NDArray[np.float32]]:
+    """For napari: transparent where there is no colour."""
+    nothing = np.zeros(4, np.float32)
+    mapping: dict[int | None, NDArray[np.float32]] = defaultdict(lambda: nothing)
+    mapping.update({0: nothing, None: nothing})
+    mapping.update({value: rgba(colour) for value, colour in colours.items()})
+    return mapping
+
+
+def label_look() -> dict[str, Any]:
+    """Keywords of a Labels layer that holds a label map: colours, and names for the status bar."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    features = {"index": [int(label) for label in Label], "label": [LABEL_NAMES[each] for each in Label]}
+    return {
+        "colormap": DirectLabelColormap(color_dict=colormap({int(key): value for key, value in COLOURS.items()})),
+        "features": features,
+    }
+
+
+def reference_look() -> dict[str, Any]:
+    """A reference is drawn as outlines, hidden at first, so that it does not cover the prediction."""
+    return {**label_look(), "visible": False, "opacity": 0.9}
+
+
+def flat_look(colours: dict[int, tuple[int, int, int]]) -> dict[str, Any]:
+    """Keywords of a Labels layer of a few plain values."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    return {"colormap": DirectLabelColormap(color_dict=colormap(colours))}

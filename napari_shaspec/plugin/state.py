@@ -1,0 +1,134 @@
+"""What the panel knows: one evented value that every view listens to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import SignalGroupDescriptor
+
+from napari_shaspec.modalities import Modality
+from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region
+
+if TYPE_CHECKING:
+    from napari_shaspec.inference.prediction import Prediction
+    from napari_shaspec.volume import Case
+
+
+class Status(StrEnum):
+    """What goes on."""
+
+    EMPTY = "no image"
+    ASSEMBLING = "putting the case together"
+    READY = "ready"
+    RUNNING = "predicting"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A finished prediction and the labels that were made of it.
+
+    Parameters
+    ----------
+    prediction
+        With its probabilities, which thresholds and smoothing are applied to.
+    labels
+        (X, Y, Z) of `Label`, in file order, as the network gave them; the layer's may have been edited since.
+    seconds
+        From request to result.
+    device
+        Where the network ran.
+    """
+
+    prediction: Prediction
+    labels: NDArray[np.uint8]
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pinned:
+    """A result that was put aside to compare with, as it stood, edits included."""
+
+    labels: NDArray[np.uint8]
+    volumes_ml: Mapping[Region, float]
+    available: frozenset[Modality]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One region against the reference: Dice, 0 to 1, and HD95 in mm; None while it is computed."""
+
+    dice: float
+    hd95_mm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a prediction is."""
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(slots=False, eq=False)
+class PluginState:
+    """All of it; a change of any entry is announced by the signal of its name in ``events``.
+
+    Parameters
+    ----------
+    slots
+        Name of the layer that each modality uses.
+    case
+        The slots' images on one grid.
+    available
+        What the network is given: a non-empty subset of the case's modalities, once there are any.
+    encoded
+        Modalities that the network has encoded already.
+    message
+        What the user has to know now: an error, or why something did not happen.
+    notes
+        What stays true of this case or run: resampled images, a device that was full, a slow CPU.
+    statement
+        What the checkpoint says of itself.
+    volumes_ml, agreement
+        Of the labels as they are in the layer, edits included.
+    """
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    slots: Mapping[Modality, str] = field(default_factory=dict)
+    case: Case | None = None
+    available: frozenset[Modality] = frozenset()
+    encoded: frozenset[Modality] = frozenset()
+    live: bool = True
+    status: Status = Status.EMPTY
+    progress: Progress = field(default_factory=Progress)
+    message: str = ""
+    notes: tuple[str, ...] = ()
+    statement: str = ""
+    result: Result | None = None
+    pinned: Pinned | None = None
+    volumes_ml: Mapping[Region, float] = field(default_factory=dict)
+    agreement: Mapping[Region, Agreement] = field(default_factory=dict)
+    thresholds: Mapping[Region, float] = field(default_factory=lambda: dict(DEFAULT_THRESHOLDS))
+    smooth: bool = False
+
+    def listen(self, **listeners: Any) -> list[tuple[str, Any]]:
+        """Connect functions to entries by name; the list is what `forget` takes."""
+        connected = []
+        for name, listener in listeners.items():
+            self.events[name].connect(listener)
+            connected.append((name, listener))
+        return connected
+
+    def forget(self, connected: list[tuple[str, Any]]) -> None:
+        """Disconnect."""
+        for name, listener in connected:
+            self.events[name].disconnect(listener, missing_ok=True)
+        connected.clear()

@@ -1,0 +1,52 @@
+"""Save layers as NIfTI, on the grid, with the codes and units, of the image they belong to.
+
+napari's own save dialog asks before it replaces a file, so a file that is there is replaced here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.nifti import write_volume
+from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, source_of
+from napari_shaspec.plugin.settings import Settings
+from napari_shaspec.regions import Label, to_convention
+from napari_shaspec.volume import Volume
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[str]:
+    """Save a Labels layer; one that holds a tumour's labels in the convention of the settings."""
+    volume = _volume(data, meta, "labels")
+    values = np.asarray(volume.data)
+    if set(np.unique(values).tolist()) <= set(Label) and values.dtype.kind in "iu":
+        values = to_convention(values, Settings.load().convention)
+    write_volume(volume.with_data(values), path, overwrite=True)
+    return [path]
+
+
+def write_image(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[str]:
+    """Save an Image layer: an MRI, a probability map, or a feature map of one value for each voxel."""
+    if meta.get("rgb"):
+        raise ShaSpecError(
+            "one value for each voxel", f"colours in {Path(path).name}", "Save the norm or one channel instead"
+        )
+    write_volume(_volume(data, meta, "image"), path, overwrite=True)
+    return [path]
+
+
+def _volume(data: NDArray[Any], meta: dict[str, Any], kind: str) -> Volume:
+    source = meta.get("metadata", {}).get(TAG)
+    if isinstance(source, LayerSource):
+        placement = Placement.of(source.volume)
+        if placement.to_display(source.volume.data).shape == data.shape:
+            return source.volume.with_data(placement.to_file(data))
+    from napari.layers import Layer
+
+    return source_of(Layer.create(data, meta, kind)).volume

@@ -1,0 +1,48 @@
+"""What the manifest puts into napari's menus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.plugin.settings import PLUGIN
+
+if TYPE_CHECKING:
+    from napari_shaspec.widgets.shaspec import ShaSpecWidget
+
+
+def open_panel() -> ShaSpecWidget:
+    """The panel of the present viewer, opened if it is not there yet.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is no viewer.
+    """
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise ShaSpecError("a napari viewer", "none", "Start napari first")
+    _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "ShaSpec")
+    widget: ShaSpecWidget = panel
+    return widget
+
+
+def segment() -> None:
+    """Open the panel, and predict."""
+    panel = open_panel()
+    if panel.state.case is not None:
+        panel.controller.predict()
+
+
+def show_features() -> None:
+    """Open the panel at its feature maps."""
+    panel = open_panel()
+    panel.tabs.setCurrentWidget(panel.features_panel)
+
+
+def export() -> None:
+    """Open the panel at its export form."""
+    panel = open_panel()
+    panel.tabs.setCurrentWidget(panel.export_form.native)

@@ -1,0 +1,53 @@
+"""Take dropped NIfTI files and case folders, so that no dialog asks which reader to use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_shaspec.plugin.reader import get_reader
+
+
+class DropFilter(QObject):
+    """Listens to the application, and takes drops on the window that ``panel`` is in.
+
+    Parameters
+    ----------
+    panel
+        While it is open, its window's drops of NIfTI come here; all others go their way.
+    open_paths
+        What to do with them.
+    """
+
+    def __init__(self, panel: QWidget, open_paths: Callable[[list[str]], None]) -> None:
+        super().__init__(panel)
+        self._panel = panel
+        self._open_paths = open_paths
+        application = QApplication.instance()
+        if application is not None:
+            application.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
+        """Whether the event is dealt with here."""
+        if event is None or event.type() != QEvent.Type.Drop or not isinstance(event, QDropEvent):
+            return False
+        if not isinstance(watched, QWidget) or watched.window() is not self._panel.window():
+            return False
+        mime = event.mimeData()
+        urls = [] if mime is None else mime.urls()
+        paths = [str(Path(url.toLocalFile())) for url in urls if url.isLocalFile()]
+        if not paths or len(paths) != len(urls) or get_reader(paths) is None:
+            return False
+        event.acceptProposedAction()
+        self._open_paths(paths)
+        return True
+
+    def remove(self) -> None:
+        """Stop listening."""
+        application = QApplication.instance()
+        if application is not None:
+            application.removeEventFilter(self)

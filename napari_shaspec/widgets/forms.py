@@ -1,0 +1,113 @@
+"""Forms: open a case, export, simulate a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from magicgui.types import FileDialogMode
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, PushButton, SpinBox
+
+FORMS = {
+    "1-2-4 (BraTS until 2021)": "1-2-4",
+    "1-2-3 (BraTS from 2023)": "1-2-3",
+    "one mask for each region": "regions",
+}
+
+
+class OpenForm(Container):  # type: ignore[type-arg]
+    """A case folder, or its files.
+
+    Parameters
+    ----------
+    open_paths
+        Called with what was chosen.
+    """
+
+    def __init__(self, open_paths: Callable[[list[str]], None]) -> None:
+        self.folder = FileEdit(
+            label="Case folder", mode=FileDialogMode.EXISTING_DIRECTORY, name="folder", nullable=True
+        )
+        self.files = FileEdit(
+            label="or files",
+            mode=FileDialogMode.EXISTING_FILES,
+            name="files",
+            filter="NIfTI (*.nii *.nii.gz)",
+            nullable=True,
+        )
+        self.button = PushButton(text="Open", name="open", tooltip="Read the images and predict")
+        super().__init__(widgets=[self.folder, self.files, self.button])
+        self._open_paths = open_paths
+        self.button.changed.connect(self._clicked)
+
+    def _clicked(self) -> None:
+        chosen = self.files.value
+        files = [str(path) for path in (chosen if isinstance(chosen, tuple) else ()) if str(path) not in ("", ".")]
+        folder = self.folder.value
+        if files:
+            self._open_paths(files)
+        elif folder is not None and str(folder) not in ("", "."):
+            self._open_paths([str(folder)])
+
+
+class ExportForm(Container):  # type: ignore[type-arg]
+    """Where to write labels, and what else.
+
+    Parameters
+    ----------
+    convention
+        At the beginning: 1-2-4 or 1-2-3.
+    export
+        Called with path, form of the labels, and whether to write probabilities and feature maps.
+    """
+
+    def __init__(self, convention: str, export: Callable[[Path, str, bool, bool], None]) -> None:
+        self.path = FileEdit(
+            label="Labels",
+            mode=FileDialogMode.OPTIONAL_FILE,
+            name="path",
+            filter="NIfTI (*.nii.gz *.nii)",
+            nullable=True,
+        )
+        self.form = ComboBox(label="Numbers", name="form", choices=list(FORMS))
+        self.form.value = next(title for title, value in FORMS.items() if value == convention)
+        self.probabilities = CheckBox(text="probabilities of ET, TC, WT too", name="probabilities")
+        self.features = CheckBox(text="feature maps that are shown too", name="features")
+        self.button = PushButton(
+            text="Export...",
+            name="export",
+            tooltip="Write the labels as they are in the layer, and a report beside them",
+        )
+        super().__init__(widgets=[self.path, self.form, self.probabilities, self.features, self.button])
+        self._export = export
+        self.button.changed.connect(self._clicked)
+
+    def _clicked(self) -> None:
+        path = self.path.value
+        self._export(
+            path if isinstance(path, Path) else Path(),
+            FORMS[self.form.value],
+            bool(self.probabilities.value),
+            bool(self.features.value),
+        )
+
+
+class SimulateForm(Container):  # type: ignore[type-arg]
+    """A simulated case, to try things on.
+
+    Parameters
+    ----------
+    simulate
+        Called with seed and voxel size in mm.
+    """
+
+    def __init__(self, simulate: Callable[[int, float], None]) -> None:
+        self.seed = SpinBox(label="Seed", name="seed", value=1, min=0, max=999_999)
+        self.voxel_mm = FloatSpinBox(label="Voxel (mm)", name="voxel_mm", value=1.5, min=1.0, max=3.0, step=0.5)
+        self.button = PushButton(text="Simulate a case", name="simulate", tooltip="Takes some seconds; needs nilearn")
+        super().__init__(widgets=[self.seed, self.voxel_mm, self.button])
+        self._simulate = simulate
+        self.button.changed.connect(self._clicked)
+
+    def _clicked(self) -> None:
+        self._simulate(int(self.seed.value), float(self.voxel_mm.value))

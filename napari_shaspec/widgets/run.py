@@ -1,0 +1,179 @@
+"""Live, predict or cancel, progress, model and device, and the lines that have to be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_shaspec.plugin.state import PluginState, Status
+
+BUNDLED = "bundled (simulated training)"
+OTHER = "choose a file..."
+
+
+class RunPanel(QWidget):
+    """What starts, stops and steers the network.
+
+    Parameters
+    ----------
+    state
+        What is shown; never written here.
+    """
+
+    live_changed = Signal(bool)
+    run_clicked = Signal()
+    cancel_clicked = Signal()
+    model_chosen = Signal(object)
+    """A path, or None for the bundled weights."""
+
+    device_chosen = Signal(str)
+
+    def __init__(self, state: PluginState) -> None:
+        super().__init__()
+        self._state = state
+        self._weights: Path | None = None
+        self.live = QCheckBox("Live")
+        self.live.setObjectName("live")
+        self.live.setToolTip("Predict again at every change of modalities")
+        self.live.clicked.connect(self.live_changed)
+        self.button = QPushButton("Predict")
+        self.button.setObjectName("predict")
+        self.button.clicked.connect(self._clicked)
+        self.bar = QProgressBar()
+        self.bar.setObjectName("progress")
+        self.model = QComboBox()
+        self.model.setObjectName("model")
+        self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.model.activated.connect(self._choose_model)
+        self.device = QComboBox()
+        self.device.setObjectName("device")
+        self.device.setToolTip("Where the network runs; only devices that work on this machine are offered")
+        self.device.textActivated.connect(self.device_chosen)
+        self.statement = _line("statement", "font-weight: bold")
+        self.message = _line("message", "color: #e66100")
+        self.notes = _line("notes", "")
+
+        first = QHBoxLayout()
+        first.addWidget(self.live)
+        first.addWidget(self.button, 1)
+        choices = QGridLayout()
+        choices.addWidget(QLabel("Model"), 0, 0)
+        choices.addWidget(self.model, 0, 1)
+        choices.addWidget(QLabel("Device"), 0, 2)
+        choices.addWidget(self.device, 0, 3)
+        choices.setColumnStretch(1, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.statement)
+        layout.addLayout(first)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.message)
+        layout.addWidget(self.notes)
+        layout.addLayout(choices)
+        self.set_model(None)
+        self.set_devices(("auto", "cpu"), "auto")
+        self._listening = state.listen(
+            status=self.refresh,
+            progress=self.refresh,
+            live=self.refresh,
+            message=self.refresh,
+            notes=self.refresh,
+            statement=self.refresh,
+            case=self.refresh,
+            result=self.refresh,
+        )
+        self.refresh()
+
+    def set_model(self, weights: Path | None) -> None:
+        """Show which weights are chosen."""
+        self._weights = weights
+        with QSignalBlocker(self.model):
+            self.model.clear()
+            self.model.addItem(BUNDLED)
+            if weights is not None:
+                self.model.addItem(weights.name)
+            self.model.addItem(OTHER)
+            self.model.setCurrentIndex(0 if weights is None else 1)
+        self.model.setToolTip("The weights that come with the plugin" if weights is None else str(weights))
+
+    def set_devices(self, names: tuple[str, ...], chosen: str) -> None:
+        """Offer these devices."""
+        with QSignalBlocker(self.device):
+            self.device.clear()
+            self.device.addItems(names)
+            self.device.setCurrentText(chosen)
+
+    def refresh(self, *_: object) -> None:
+        """Show the state as it is now."""
+        state = self._state
+        running = state.status is Status.RUNNING
+        with QSignalBlocker(self.live):
+            self.live.setChecked(state.live)
+        self.button.setText("Cancel" if running else "Predict")
+        self.button.setEnabled(running or state.case is not None)
+        if running:
+            self.button.setToolTip("Stop at the next tile (Esc)")
+        elif state.case is None:
+            self.button.setToolTip("There is no image yet: drop a case folder or NIfTI files on the canvas.")
+        else:
+            self.button.setToolTip("Segment with the modalities that are switched on")
+        self._refresh_bar()
+        self.statement.setText(state.statement)
+        self.message.setText(state.message)
+        self.notes.setText("\n".join(state.notes))
+        for line in (self.statement, self.message, self.notes):
+            line.setVisible(bool(line.text()))
+
+    def close_panel(self) -> None:
+        """Stop listening."""
+        self._state.forget(self._listening)
+
+    def _refresh_bar(self) -> None:
+        state = self._state
+        progress = state.progress
+        if state.status is Status.RUNNING and progress.total:
+            self.bar.setRange(0, progress.total)
+            self.bar.setValue(progress.done)
+            self.bar.setFormat(f"{progress.stage}, tile {progress.done} of {progress.total}")
+        elif state.status in (Status.RUNNING, Status.ASSEMBLING):
+            self.bar.setRange(0, 0)
+            self.bar.setFormat(progress.stage or state.status.value)
+        else:
+            self.bar.setRange(0, 1)
+            self.bar.setValue(0 if state.result is None else 1)
+            done = state.result
+            self.bar.setFormat(state.status.value if done is None else f"done in {done.seconds:.1f} s on {done.device}")
+
+    def _clicked(self) -> None:
+        (self.cancel_clicked if self._state.status is Status.RUNNING else self.run_clicked).emit()
+
+    def _choose_model(self, index: int) -> None:
+        if self.model.itemText(index) == BUNDLED and index == 0:
+            self.model_chosen.emit(None)
+        elif index == self.model.count() - 1:
+            name, _ = QFileDialog.getOpenFileName(self, "Choose a checkpoint", "", "Checkpoints (*.safetensors)")
+            self.set_model(self._weights)
+            if name:
+                self.model_chosen.emit(Path(name))
+
+
+def _line(name: str, style: str) -> QLabel:
+    line = QLabel()
+    line.setObjectName(name)
+    line.setWordWrap(True)
+    line.setStyleSheet(style)
+    return line

@@ -1,0 +1,482 @@
+"""The dock: puts the views together, and ties them to the controller and to the viewer's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QScrollArea,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin import settings
+from napari_shaspec.plugin.cases import CaseLayers
+from napari_shaspec.plugin.controller import Controller
+from napari_shaspec.plugin.exporting import export_result
+from napari_shaspec.plugin.feature_layers import FeatureLayers
+from napari_shaspec.plugin.hover import describe_place
+from napari_shaspec.plugin.layers import show_radiologically
+from napari_shaspec.plugin.overlay import MEMBERS, Overlay
+from napari_shaspec.plugin.sessions import list_devices, load_weights, open_session
+from napari_shaspec.plugin.state import PluginState, Status
+from napari_shaspec.plugin.threads import start_thread
+from napari_shaspec.regions import Region
+from napari_shaspec.widgets.drop import DropFilter
+from napari_shaspec.widgets.features import FeaturesPanel
+from napari_shaspec.widgets.forms import ExportForm, OpenForm, SimulateForm
+from napari_shaspec.widgets.modalities import ModalitiesPanel
+from napari_shaspec.widgets.overlay import OverlayPanel
+from napari_shaspec.widgets.regions import RegionsPanel
+from napari_shaspec.widgets.run import RunPanel
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from napari_shaspec.inference.feature_choice import FeatureChoice
+    from napari_shaspec.inference.features import FeatureMap
+
+SETTLE_MS = 120
+"""Layers that come within this time belong together; brush strokes within it are measured once."""
+
+WIDTH = 370
+
+
+class ShaSpecWidget(QWidget):
+    """ShaSpec in napari: modalities on and off, labels, feature maps.
+
+    Parameters
+    ----------
+    napari_viewer
+        Two viewers have two panels that share nothing but the settings.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        # napari hands plugins a proxy, whose layers are new proxies at every access and never identical.
+        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        remembered = settings.Settings.load()
+        self.viewer = viewer
+        self.state = PluginState(live=remembered.live)
+        self.overlay = Overlay(viewer, remembered.opacity)
+        self.features = FeatureLayers(viewer)
+        self.controller = Controller(self.state, self.overlay, start_thread, load_weights, open_session)
+        self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
+        self.layers = CaseLayers(viewer, self.controller)
+        self._closed = False
+        self._pointed = False
+        self._host: QObject | None = None
+        self._settle_layers = self._timer(self._update_layers)
+        self._settle_edits = self._timer(self._measure)
+        self._build(remembered)
+        self._connect()
+        show_radiologically(viewer)
+        viewer.scale_bar.visible = True
+        self._settle_layers.start()
+
+    # Building
+
+    def _build(self, remembered: settings.Settings) -> None:
+        state = self.state
+        self.modalities = ModalitiesPanel(state)
+        self.run = RunPanel(state)
+        self.run.set_model(remembered.weights_path)
+        self.run.set_devices(tuple(dict.fromkeys(("auto", "cpu", remembered.device))), remembered.device)
+        self.regions = RegionsPanel(state)
+        self.overlay_panel = OverlayPanel(state, remembered.opacity)
+        self.features_panel = FeaturesPanel(state)
+        self.open_form = OpenForm(self.open_paths)
+        self.export_form = ExportForm(remembered.label_convention, self.export)
+        self.simulate_form = SimulateForm(self.simulate)
+        self.tabs = QTabWidget()
+        self.tabs.setObjectName("tabs")
+        self.tabs.addTab(self.overlay_panel, "Overlay")
+        self.tabs.addTab(self.features_panel, "Feature maps")
+        self.tabs.addTab(self.export_form.native, "Export")
+        cases = QWidget()
+        column = QVBoxLayout(cases)
+        column.addWidget(self.open_form.native)
+        column.addWidget(self.simulate_form.native)
+        column.addStretch(1)
+        self.tabs.addTab(cases, "Open")
+        self.offer = self._offer(remembered)
+
+        inside = QWidget()
+        stack = QVBoxLayout(inside)
+        stack.setContentsMargins(6, 6, 6, 6)
+        stack.addWidget(self.offer)
+        stack.addWidget(_title("Modalities"))
+        stack.addWidget(self.modalities)
+        stack.addWidget(_title("Prediction"))
+        stack.addWidget(self.run)
+        stack.addWidget(_title("Regions"))
+        stack.addWidget(self.regions)
+        stack.addWidget(self.tabs)
+        stack.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidget(inside)
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(WIDTH)
+
+    def _offer(self, remembered: settings.Settings) -> QWidget:
+        """Shown until it is answered: without it napari asks which reader to use at every drop."""
+        banner = QFrame()
+        banner.setObjectName("offer_reader")
+        layout = QHBoxLayout(banner)
+        layout.setContentsMargins(0, 0, 0, 0)
+        text = QLabel("Open NIfTI files with ShaSpec from now on?")
+        text.setWordWrap(True)
+        yes, no = QPushButton("Yes"), QPushButton("No")
+        yes.setObjectName("offer_yes")
+        no.setObjectName("offer_no")
+        yes.setToolTip("napari's Preferences > Plugins can change it again")
+        no.setToolTip("napari asks at every drop, unless this panel is open")
+        layout.addWidget(text, 1)
+        layout.addWidget(yes)
+        layout.addWidget(no)
+        yes.clicked.connect(lambda: self._answer_offer(accepted=True))
+        no.clicked.connect(lambda: self._answer_offer(accepted=False))
+        banner.setVisible(remembered.offer_reader and not settings.reads_nifti())
+        return banner
+
+    def _answer_offer(self, *, accepted: bool) -> None:
+        if accepted:
+            settings.become_reader()
+        settings.remember(offer_reader=False)
+        self.offer.hide()
+
+    def _timer(self, slot: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(SETTLE_MS)
+        timer.timeout.connect(slot)
+        return timer
+
+    def _connect(self) -> None:
+        controller = self.controller
+        self.modalities.toggled.connect(controller.set_available)
+        self.modalities.soloed.connect(controller.solo)
+        self.modalities.layer_chosen.connect(self._choose_layer)
+        self.run.live_changed.connect(self._set_live)
+        self.run.run_clicked.connect(controller.predict)
+        self.run.cancel_clicked.connect(controller.cancel)
+        self.run.model_chosen.connect(self._set_model)
+        self.run.device_chosen.connect(self._set_device)
+        self.regions.pin_clicked.connect(controller.pin)
+        self.regions.unpin_clicked.connect(controller.unpin)
+        self.regions.change_region_chosen.connect(lambda region: self._show_change())
+        self.overlay_panel.opacity_changed.connect(self._set_opacity)
+        self.overlay_panel.region_changed.connect(
+            lambda region, shown, filled: self.overlay.show_region(region, visible=shown, filled=filled)
+        )
+        self.overlay_panel.postprocessing_changed.connect(controller.set_postprocessing)
+        self.features_panel.shown.connect(self._features_wanted)
+        self.features_panel.grid_changed.connect(self._arrange_features)
+        self.overlay.changed.connect(self._on_redraw)
+        self._listening = self.state.listen(
+            result=self._on_result,
+            pinned=self._show_change,
+            volumes_ml=self._show_change,
+            available=self._on_available,
+            case=self._on_case,
+            status=self._on_status,
+        )
+        layers = self.viewer.layers.events
+        for event in (layers.inserted, layers.removed):
+            event.connect(self._on_layers)
+        self.viewer.mouse_move_callbacks.append(self._on_mouse_move)
+        self._drops = DropFilter(self, self.open_paths)
+        self._shortcuts = [
+            self._shortcut(str(number), partial(self._toggle, modality)) for number, modality in enumerate(Modality, 1)
+        ]
+        self._shortcuts.append(self._shortcut("Esc", controller.cancel))
+
+    def _shortcut(self, keys: str, slot: Callable[[], None]) -> QShortcut:
+        shortcut = QShortcut(QKeySequence(keys), self)
+        shortcut.activated.connect(slot)
+        return shortcut
+
+    # What the user does
+
+    def open_paths(self, paths: list[str]) -> None:
+        """Open files or a case folder; an error becomes one message and nothing else happens."""
+        try:
+            self.viewer.open(paths, plugin=settings.PLUGIN, stack=False)
+        except ShaSpecError as error:
+            self._tell(str(error))
+
+    def export(self, path: Path, form: str, probabilities: bool, features: bool) -> None:
+        """Write labels and what else was asked for; files that exist are replaced only after a question."""
+        from napari_shaspec.plugin.exporting import planned_files
+
+        result = self.state.result
+        labels = self.overlay.labels()
+        if result is None or labels is None or self.controller.checkpoint is None:
+            self._tell("There is nothing to export yet: predict first.")
+            return
+        if not path.name:
+            self._tell("Choose a file name for the labels first, such as seg.nii.gz.")
+            return
+        maps = self.features.maps if features else {}
+        try:
+            existing = [each.name for each in planned_files(path, form, probabilities, maps) if each.exists()]
+            if existing and not self._confirm(f"Replace {', '.join(existing)}?"):
+                return
+            written = export_result(
+                path, form, self.controller, labels, self.overlay.edited(), probabilities=probabilities, maps=maps
+            )
+        except ShaSpecError as error:
+            self._tell(str(error))
+            return
+        if form != "regions":
+            settings.remember(label_convention=form)
+        self.state.message = f"Wrote {', '.join(each.name for each in written)} to {path.parent}"
+
+    def simulate(self, seed: int, voxel_mm: float) -> None:
+        """Draw a simulated case in a thread, and open it as layers."""
+        self.simulate_form.button.enabled = False
+        self.state.message = "Simulating a case..."
+
+        def done(layer_data: Any) -> None:
+            self.state.message = ""
+            from napari.layers import Layer
+
+            for data, options, kind in layer_data:
+                self.viewer.add_layer(Layer.create(data, options, kind))
+
+        def failed(error: Exception) -> None:
+            self.simulate_form.button.enabled = True
+            missing = isinstance(error, ModuleNotFoundError)
+            self._tell('Simulating needs nilearn: pip install "napari-shaspec[train]"' if missing else str(error))
+
+        self.layers.simulate(seed, voxel_mm, done, self._simulated, failed)
+
+    def _simulated(self) -> None:
+        self.simulate_form.button.enabled = True
+
+    def _toggle(self, modality: Modality) -> None:
+        self.controller.set_available(modality, modality not in self.state.available)
+
+    def _choose_layer(self, modality: Modality, name: str | None) -> None:
+        self.layers.choose(modality, name)
+        self._update_layers()
+
+    def _set_live(self, live: bool) -> None:
+        self.state.live = live
+        settings.remember(live=live)
+        result, state = self.state.result, self.state
+        stale = result is None or result.prediction.available != state.available
+        if live and state.case is not None and stale and state.status is Status.READY:
+            self.controller.predict()
+
+    def _set_model(self, weights: Path | None) -> None:
+        if weights is not None:
+            try:
+                load_weights(weights)
+            except ShaSpecError as error:
+                self._tell(str(error))
+                return
+        self.run.set_model(weights)
+        settings.remember(weights="" if weights is None else str(weights))
+        self.controller.set_model(weights)
+
+    def _set_device(self, device: str) -> None:
+        settings.remember(device=device)
+        self.controller.set_device(device)
+
+    def _set_opacity(self, opacity: float) -> None:
+        self.overlay.set_opacity(opacity)
+        settings.remember(opacity=opacity)
+
+    # What happens
+
+    def _on_layers(self, event: object = None) -> None:
+        self._settle_layers.start()
+
+    def _update_layers(self) -> None:
+        if self._closed:
+            return
+        try:
+            self.layers.update()
+        except ShaSpecError as error:
+            self._tell(str(error))
+        self.modalities.set_layers(self.layers.names())
+        self.modalities.set_warnings(self.layers.warnings())
+
+    def _on_case(self, *_: object) -> None:
+        self.modalities.set_warnings(self.layers.warnings())
+        self._pointed = False
+        if self.state.case is not None:
+            self.layers.point_at(None)
+
+    def _on_status(self, status: Status, *_: object) -> None:
+        if status is Status.EMPTY and self.features.shown:
+            self.features.remove()
+
+    def _on_available(self, *_: object) -> None:
+        if self.features_panel.button.isChecked() and not self.state.live:
+            self._features_wanted(self.features_panel.choice())
+
+    def _on_result(self, *_: object) -> None:
+        result = self.state.result
+        if result is None:
+            return
+        if not self._pointed:  # once for each case: later the user has chosen the place
+            self._pointed = True
+            self.layers.point_at(result.labels)
+        self._show_layers_of_result()
+        devices = list_devices()
+        self.run.set_devices(("auto", *devices), self.controller.device)
+        checkpoint = self.controller.checkpoint
+        if checkpoint is not None:
+            self.features_panel.set_levels(checkpoint.model.config.widths)
+        if self.features_panel.button.isChecked():
+            self._features_wanted(self.features_panel.choice())
+
+    def _show_layers_of_result(self) -> None:
+        for region, box in self.overlay_panel.shown.items():
+            self.overlay.show_region(
+                region, visible=box.isChecked(), filled=self.overlay_panel.filled[region].isChecked()
+            )
+        self._show_change()
+        self.features.refresh_outlines()
+
+    def _on_redraw(self) -> None:
+        self._settle_edits.start()
+
+    def _measure(self) -> None:
+        """After a brush stroke or undo; redraws without a change cost a comparison."""
+        if self._closed or self.state.result is None or self.state.status is Status.RUNNING:
+            return
+        if self.overlay.take_changes():
+            self.overlay.sync_regions()
+            self.features.refresh_outlines()
+            self.controller.labels_changed()
+
+    def _show_change(self, *_: object) -> None:
+        pinned = self.state.pinned
+        labels = self.overlay.labels()
+        region = Region(self.regions.change_region.currentText())
+        if pinned is None or labels is None or pinned.labels.shape != labels.shape or self.state.case is None:
+            self.overlay.show_change(None, region)
+            self.regions.set_moved({})
+            return
+        self.overlay.show_change(pinned.labels, region)
+        voxel_ml = self.state.case.grid.voxel_volume_mm3 / 1000
+        moved = {}
+        for each in Region:
+            now, before = np.isin(labels, MEMBERS[each]), np.isin(pinned.labels, MEMBERS[each])
+            moved[each] = (
+                float(np.count_nonzero(now & ~before)) * voxel_ml,
+                float(np.count_nonzero(before & ~now)) * voxel_ml,
+            )
+        self.regions.set_moved(moved)
+
+    def _on_mouse_move(self, viewer: object, event: object) -> None:
+        self.regions.set_cursor(describe_place(self.viewer.cursor.position, self.overlay, self.controller))
+
+    def _features_wanted(self, choice: FeatureChoice | None) -> None:
+        if choice is None:
+            self.features.remove()
+            self.features_panel.set_line("")
+            return
+        self.features_panel.set_line("computing...")
+
+        def deliver(maps: dict[Modality, FeatureMap | None]) -> None:
+            if not self._closed and self.features_panel.button.isChecked():
+                self.features.show(choice, maps, self.overlay.layer)
+                absent = [modality.title for modality, picture in maps.items() if picture is None]
+                self.features_panel.set_line(
+                    f"No specific maps for {', '.join(absent)}: nothing stands in for them." if absent else ""
+                )
+                self._arrange_features()
+
+        self.controller.request_features(choice, deliver)
+
+    def _arrange_features(self, *_: object) -> None:
+        if self.features_panel.grid.isChecked() and self.features.shown:
+            self.features.arrange(self.layers.shown_image(), self.overlay.layer)
+        else:
+            self.features.scatter()
+
+    def _tell(self, text: str) -> None:
+        """In the panel, where it stays, and as napari's own message."""
+        from napari.utils.notifications import show_warning
+
+        self.state.message = text
+        show_warning(text)
+
+    def _confirm(self, question: str) -> bool:
+        answer = QMessageBox.question(self, "ShaSpec", question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    # The end
+
+    def event(self, event: QEvent | None) -> bool:
+        """Notice when napari takes the dock away, or closes the window."""
+        if event is not None and event.type() in (QEvent.Type.DeferredDelete, QEvent.Type.Close):
+            self.shut_down()
+        return super().event(event)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's)
+        """The window is known from now on; its closing is ours."""
+        super().showEvent(event)
+        window = self.window()
+        if window is not None and window is not self and self._host is None:
+            self._host = window
+            window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
+        """The window closes: stop before napari takes things apart."""
+        if event is not None and event.type() == QEvent.Type.Close and watched is self._host:
+            self.shut_down()
+        return False
+
+    def shut_down(self) -> None:
+        """Stop threads, timers and connections; what is shown stays."""
+        if self._closed:
+            return
+        self._closed = True
+        self._settle_layers.stop()
+        self._settle_edits.stop()
+        self._drops.remove()
+        if self._host is not None:
+            self._host.removeEventFilter(self)
+        self.overlay.changed.disconnect(self._on_redraw)
+        self.state.forget(self._listening)
+        layers = self.viewer.layers.events
+        for event in (layers.inserted, layers.removed):
+            event.disconnect(self._on_layers)
+        if self._on_mouse_move in self.viewer.mouse_move_callbacks:
+            self.viewer.mouse_move_callbacks.remove(self._on_mouse_move)
+        for panel in (self.modalities, self.run, self.regions, self.features_panel):
+            panel.close_panel()
+        self.layers.close()
+        self.controller.close()
+        self.overlay.close()
+        self.features.close()
+
+
+def _title(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setStyleSheet("font-weight: bold; margin-top: 4px")
+    return label

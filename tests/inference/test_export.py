@@ -1,0 +1,87 @@
+"""Exports: all files or none, a report beside them, and the same file again from the report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.inference.export import describe, export
+from napari_shaspec.io.outputs import LabelForm, Outputs
+from napari_shaspec.io.report import file_sha256, read_report
+from napari_shaspec.modalities import Modality
+from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
+from napari_shaspec.model.shaspec import ShaSpec
+from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region
+from napari_shaspec.volume import Case
+
+
+@pytest.fixture
+def labels(case: Case) -> np.ndarray:
+    return np.random.default_rng(4).choice(np.array([0, 1, 2, 4], np.uint8), case.grid.shape)
+
+
+def written(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray, outputs: Outputs) -> list[Path]:
+    save_checkpoint(model, tmp_path / "weights.safetensors", {})
+    checkpoint = load_checkpoint(tmp_path / "weights.safetensors")
+    report = describe(case, {Modality.T1}, checkpoint, "cpu", "auto", DEFAULT_THRESHOLDS, smooth=True)
+    probabilities = np.random.default_rng(5).random((3, *case.grid.shape), np.float32)
+    return export(outputs, case.grid, labels, probabilities, report)
+
+
+@pytest.mark.parametrize(
+    ("form", "numbers"), [(LabelForm.BRATS_2018, {0, 1, 2, 4}), (LabelForm.BRATS_2023, {0, 1, 2, 3})]
+)
+def test_label_maps(
+    tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray, form: LabelForm, numbers: set[int]
+) -> None:
+    files = written(tmp_path, case, model, labels, Outputs(tmp_path / "seg.nii.gz", form, probabilities=True))
+    names = ["seg.nii.gz", "seg_ET.nii.gz", "seg_TC.nii.gz", "seg_WT.nii.gz", "seg.json"]
+    assert [path.name for path in files] == names
+    image = nib.load(tmp_path / "seg.nii.gz")
+    assert set(np.unique(image.dataobj).tolist()) == numbers
+    np.testing.assert_allclose(image.affine, case.grid.affine, atol=1e-5)
+
+
+def test_one_mask_for_each_region(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray) -> None:
+    outputs = Outputs(tmp_path / "seg.nii", LabelForm.REGIONS)
+    written(tmp_path, case, model, labels, outputs)
+    assert not outputs.path.exists()
+    whole = np.asarray(nib.load(tmp_path / "seg_WT_mask.nii").dataobj)
+    np.testing.assert_array_equal(whole, labels > 0)
+
+
+def test_the_report_says_what_made_it(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray) -> None:
+    written(tmp_path, case, model, labels, Outputs(tmp_path / "seg.nii.gz"))
+    report = read_report(tmp_path / "seg.json")
+    assert report.available == {Modality.T1}
+    assert report.smooth
+    assert report.outputs == {"seg.nii.gz": file_sha256(tmp_path / "seg.nii.gz")}
+    assert report.weights == (str(tmp_path / "weights.safetensors"), file_sha256(tmp_path / "weights.safetensors"))
+    assert report.volumes_ml[Region.WT] == pytest.approx(np.count_nonzero(labels) * case.grid.voxel_volume_mm3 / 1000)
+    assert report.images[Modality.T1] == ("", "")  # this case never was a file
+    again = json.loads(replace(report, notes=("a",)).to_json())
+    assert again["stand_in_rule"].startswith("mean of the shared features")
+
+
+def test_nothing_is_replaced_or_half_written(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray) -> None:
+    (tmp_path / "seg_TC.nii.gz").write_text("mine")
+    with pytest.raises(ShaSpecError, match=r"no file at .*seg_TC"):
+        written(tmp_path, case, model, labels, Outputs(tmp_path / "seg.nii.gz", probabilities=True))
+    assert {path.name for path in tmp_path.iterdir()} == {"seg_TC.nii.gz", "weights.safetensors"}
+    assert (tmp_path / "seg_TC.nii.gz").read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other"}', '{"format": "napari-shaspec report 1"}'])
+def test_no_report(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "seg.json"
+    path.write_text(text)
+    with pytest.raises(ShaSpecError, match="a report of format"):
+        read_report(path)
+    with pytest.raises(ShaSpecError, match="a report of format"):
+        read_report(tmp_path / "none.json")

@@ -1,0 +1,229 @@
+"""The order of things, with a session that is no network and threads that are a list."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_shaspec.box import Box
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.layers import LayerSource
+from napari_shaspec.plugin.state import Status
+from napari_shaspec.regions import Region
+from napari_shaspec.volume import Volume
+from tests.plugin.conftest import SHAPE, Bench
+
+ALL = frozenset(Modality)
+
+
+def test_a_case_is_predicted_as_soon_as_it_is_there(bench: Bench) -> None:
+    bench.load()
+    assert bench.state.status is Status.RUNNING
+    bench.jobs.finish_all()
+    assert bench.state.status is Status.READY
+    assert bench.state.result is not None
+    assert bench.state.result.prediction.available == ALL
+    assert bench.state.encoded == ALL
+    assert bench.state.statement == "For tests only."
+    assert [box for box, _ in bench.painter.painted][-1] is None
+    assert bench.state.volumes_ml[Region.ET] == pytest.approx(np.prod(SHAPE) / 1000)
+
+
+def test_the_slice_in_view_goes_to_the_session(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    assert bench.sessions[0].asked == [(ALL, Box((0, 0, 2), (6, 7, 3)))]
+
+
+def test_a_toggle_predicts_at_once_from_the_same_session(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    bench.controller.set_available(Modality.T1C, False)
+    assert bench.state.status is Status.RUNNING
+    bench.jobs.finish_all()
+    assert bench.state.result is not None
+    assert bench.state.result.prediction.available == ALL - {Modality.T1C}
+    assert bench.state.volumes_ml[Region.ET] == 0
+    assert len(bench.sessions) == 1
+
+
+def test_a_stale_tile_is_never_painted(bench: Bench) -> None:
+    bench.load()
+    old = bench.jobs.started[-1]
+    old.step()  # loaded
+    old.step()  # the first tile
+    assert len(bench.painter.painted) == 1
+    bench.controller.set_available(Modality.T1C, False)
+    new = bench.jobs.started[-1]
+    assert new is not old
+    while not old.ended:
+        old.step()
+    assert len(bench.painter.painted) == 1  # what came late was dropped
+    new.finish()
+    assert {value for _, value in bench.painter.painted[1:]} == {2}  # only ED, the answer without T1c
+    assert bench.state.status is Status.READY
+
+
+def test_a_cancelled_run_says_so_and_the_next_one_works(bench: Bench) -> None:
+    bench.load()
+    job = bench.jobs.started[-1]
+    job.step()
+    job.step()
+    bench.controller.cancel()
+    assert bench.state.status is Status.READY
+    assert bench.state.message.startswith("Cancelled")
+    painted = len(bench.painter.painted)
+    job.finish()
+    assert len(bench.painter.painted) == painted
+    assert bench.state.result is None
+    bench.controller.predict()
+    assert bench.state.message == ""
+    bench.jobs.finish_all()
+    assert bench.state.result is not None
+
+
+@pytest.mark.parametrize("error", [ShaSpecError("a", "b", "c"), RuntimeError("CUDA error")])
+def test_an_error_in_a_tile_reaches_the_user_and_the_next_run_works(bench: Bench, error: Exception) -> None:
+    bench.load()
+    job = bench.jobs.started[-1]
+    job.step()
+    bench.sessions[0].error = error
+    if isinstance(error, ShaSpecError):
+        job.finish()
+    else:
+        with pytest.raises(RuntimeError):  # a bug is shown by napari, with its place
+            job.finish()
+    assert bench.state.status is Status.READY
+    assert "expected a" in bench.state.message.lower() or "CUDA error" in bench.state.message
+    bench.sessions[0].error = None
+    bench.controller.predict()
+    bench.jobs.finish_all()
+    assert bench.state.result is not None
+
+
+def test_the_last_modality_cannot_be_switched_off(bench: Bench) -> None:
+    bench.load(Modality.FLAIR, Modality.T2)
+    bench.jobs.finish_all()
+    heard: list[object] = []
+    bench.state.events.available.connect(heard.append)
+    bench.controller.set_available(Modality.T2, False)
+    bench.controller.set_available(Modality.FLAIR, False)
+    assert bench.state.available == {Modality.FLAIR}
+    assert "At least one modality has to stay on" in bench.state.message
+    assert heard[-1] == {Modality.FLAIR}  # so that the check box jumps back
+
+
+def test_solo_and_back(bench: Bench) -> None:
+    bench.load()
+    bench.controller.solo(Modality.T2)
+    assert bench.state.available == {Modality.T2}
+    bench.controller.solo(Modality.T2)
+    assert bench.state.available == ALL
+
+
+def test_without_live_nothing_runs_by_itself(bench: Bench) -> None:
+    bench.state.live = False
+    bench.load()
+    assert bench.state.status is Status.READY
+    bench.controller.set_available(Modality.T1, False)
+    assert all(job.ended for job in bench.jobs.started)
+    bench.controller.predict()
+    bench.jobs.finish_all()
+    assert bench.state.result is not None
+    assert bench.state.result.prediction.available == ALL - {Modality.T1}
+
+
+def test_switched_off_stays_off_when_another_image_comes(bench: Bench) -> None:
+    bench.load(Modality.FLAIR, Modality.T1)
+    bench.controller.set_available(Modality.T1, False)
+    bench.load(Modality.FLAIR, Modality.T1, Modality.T2)
+    assert Modality.T1 not in bench.state.available
+
+
+def test_thresholds_need_no_network(bench: Bench) -> None:
+    bench.load(Modality.FLAIR)
+    bench.jobs.finish_all()
+    asked = len(bench.sessions[0].asked)
+    bench.controller.set_postprocessing({Region.ET: 0.5, Region.TC: 0.5, Region.WT: 0.8}, False)
+    bench.jobs.finish_all()
+    assert bench.state.volumes_ml[Region.WT] == 0
+    bench.controller.set_postprocessing({Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}, False)
+    bench.jobs.finish_all()
+    assert bench.state.volumes_ml[Region.ET] > 0
+    assert len(bench.sessions[0].asked) == asked
+
+
+def test_volumes_and_agreement_follow_edits(bench: Bench) -> None:
+    truth = np.zeros(SHAPE, np.uint8)
+    truth[:3] = 2
+    image = Volume(np.random.default_rng(1).random(SHAPE, np.float32), np.eye(4))
+    bench.controller.set_images({Modality.FLAIR: ("FLAIR", LayerSource(image))}, LayerSource(image.with_data(truth)))
+    bench.jobs.finish_all()
+    assert bench.state.agreement[Region.WT].dice == pytest.approx(2 / 3)
+    assert bench.painter.array is not None
+    bench.painter.array[3:] = 0
+    bench.controller.labels_changed()
+    bench.jobs.finish_all()
+    assert bench.state.volumes_ml[Region.WT] == pytest.approx(3 * 7 * 8 / 1000)
+    assert bench.state.agreement[Region.WT].dice == 1
+    assert bench.state.agreement[Region.WT].hd95_mm == 0
+
+
+def test_a_pin_keeps_its_own_copy(bench: Bench) -> None:
+    bench.load()
+    bench.controller.pin()
+    assert bench.state.pinned is None or bench.state.pinned.labels.max() == 0
+    bench.jobs.finish_all()
+    bench.controller.pin()
+    bench.controller.set_available(Modality.T1C, False)
+    bench.jobs.finish_all()
+    assert bench.state.pinned is not None
+    assert bench.state.pinned.available == ALL
+    assert set(np.unique(bench.state.pinned.labels)) == {4}
+    bench.controller.unpin()
+    assert bench.state.pinned is None
+
+
+def test_another_model_or_device_opens_another_session(bench: Bench, tmp_path: object) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    bench.controller.set_device("cpu")
+    bench.jobs.finish_all()
+    assert len(bench.sessions) == 2
+    assert bench.state.result is not None
+
+
+def test_probabilities_at_a_place(bench: Bench) -> None:
+    assert bench.controller.probabilities_at((0, 0, 0)) is None
+    bench.load()
+    bench.jobs.finish_all()
+    assert bench.controller.probabilities_at((5, 6, 7)) == pytest.approx(dict.fromkeys(Region, 0.9))
+
+
+def test_images_that_do_not_overlap_are_one_message(bench: Bench) -> None:
+    random = np.random.default_rng(3)
+    far = np.eye(4)
+    far[:3, 3] = 1000
+    sources = {
+        Modality.FLAIR: ("a", LayerSource(Volume(random.random(SHAPE, np.float32), np.eye(4)))),
+        Modality.T1: ("b", LayerSource(Volume(random.random(SHAPE, np.float32), far))),
+    }
+    bench.controller.set_images(sources, None)
+    bench.jobs.finish_all()
+    assert "show the same place" in bench.state.message
+    assert bench.state.status is Status.EMPTY
+    bench.load()
+    bench.jobs.finish_all()
+    assert bench.state.result is not None
+
+
+def test_closing_stops_everything(bench: Bench) -> None:
+    bench.load()
+    job = bench.jobs.started[-1]
+    job.step()
+    assert not bench.controller.close()  # this list of jobs does not end by itself
+    painted = len(bench.painter.painted)
+    job.finish()
+    assert len(bench.painter.painted) == painted
+    assert bench.controller.close()

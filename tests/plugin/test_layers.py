@@ -1,0 +1,149 @@
+"""Volumes become layers and layers volumes: every orientation, oblique and anisotropic grids."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.layers import Image, Labels, Layer
+
+from napari_shaspec.box import Box
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.nifti import read_volume, write_volume
+from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.layers import LayerSource, Placement, guessed_modality, image_layer, source_of
+from napari_shaspec.plugin.writer import write_image, write_labels
+from napari_shaspec.volume import Volume
+
+ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
+
+
+def oriented(order: tuple[int, ...], signs: tuple[int, ...], oblique: bool) -> Volume:
+    """A grid of three different sides and spacings whose axis i runs along patient axis ``order[i]``."""
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    for axis, (patient, sign) in enumerate(zip(order, signs, strict=True)):
+        affine[patient, axis] = sign * (1.0, 1.5, 3.0)[axis]
+    if oblique:
+        angle = np.deg2rad(11)
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        affine[:3, :3] = turn @ affine[:3, :3]
+    affine[:3, 3] = (12, -34, 56)
+    data = np.random.default_rng(8).integers(1, 900, (5, 6, 7)).astype(np.float32)
+    return Volume(data, affine)
+
+
+@pytest.mark.parametrize("oblique", [False, True])
+@pytest.mark.parametrize(("order", "signs"), ORIENTATIONS)
+def test_every_voxel_lies_where_the_file_says(order: tuple[int, ...], signs: tuple[int, ...], oblique: bool) -> None:
+    volume = oriented(order, signs, oblique)
+    placement = Placement.of(volume)
+    shown = placement.to_display(volume.data)
+    np.testing.assert_array_equal(placement.to_file(shown), volume.data)
+    layer = Image(shown, **placement.keywords())
+    for index in product(range(0, 5, 2), range(0, 6, 5), range(0, 7, 3)):
+        patient = (volume.affine @ (*index, 1))[:3]
+        place = np.round(layer.world_to_data(patient[::-1])).astype(int)
+        assert shown[tuple(place)] == volume.data[index]
+        assert placement.file_index(tuple(patient[::-1])) == index
+    # Along every displayed axis the world grows: nothing is mirrored on the screen.
+    assert (np.diagonal(placement.affine)[:3] > 0).all()
+
+
+@pytest.mark.parametrize(("order", "signs"), ORIENTATIONS)
+def test_boxes_go_to_file_order(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
+    volume = oriented(order, signs, oblique=False)
+    placement = Placement.of(volume)
+    marked = np.zeros(volume.shape, np.uint8)
+    shown = placement.to_display(marked)
+    shown[1:3, 0:2, 2:5] = 1
+    box = placement.file_box((1, 0, 2), (3, 2, 5))
+    assert box is not None
+    assert marked[box.slices].all()
+    assert marked.sum() == np.prod(box.shape)
+    everything = placement.file_box((-5, -5, -5), (99, 99, 99))
+    assert everything == Box((0, 0, 0), volume.shape)
+    assert placement.file_box((99, 0, 0), (100, 2, 2)) is None
+
+
+@pytest.mark.parametrize("oblique", [False, True])
+@pytest.mark.parametrize(("order", "signs"), ORIENTATIONS)
+def test_nifti_to_layer_to_nifti(order: tuple[int, ...], signs: tuple[int, ...], oblique: bool, tmp_path: Path) -> None:
+    """Shape, affine, qform, sform, codes and units survive; labels saved from napari lie on the image."""
+    first, second = tmp_path / "case_t1.nii.gz", tmp_path / "seg.nii.gz"
+    volume = oriented(order, signs, oblique)
+    header = nib.Nifti1Header()
+    header.set_xyzt_units("mm", "sec")
+    header.set_qform(volume.affine, 3)
+    header.set_sform(volume.affine, 4)
+    write_volume(Volume(volume.data, volume.affine, header), first)
+    read, _ = read_volume(first)
+    data, options, kind = image_layer(LayerSource(read, first, Modality.T1), "T1")
+    layer = Layer.create(data, options, kind)
+    source = source_of(layer)
+    assert guessed_modality(layer) is Modality.T1
+    labels = np.random.default_rng(9).choice(np.array([0, 1, 2, 4], np.uint8), volume.shape)
+    placement = Placement.of(source.volume)
+    painted = Labels(placement.to_display(labels), **placement.keywords())
+    painted.metadata = layer.metadata
+    assert write_labels(str(second), *painted.as_layer_data_tuple()[:2]) == [str(second)]
+    before, after = nib.load(first), nib.load(second)
+    np.testing.assert_array_equal(np.asarray(after.dataobj), labels)
+    np.testing.assert_allclose(after.affine, before.affine, atol=1e-6)
+    np.testing.assert_allclose(after.get_qform(), before.get_qform(), atol=1e-5)
+    np.testing.assert_allclose(after.get_sform(), before.get_sform(), atol=1e-6)
+    for code in ("qform_code", "sform_code", "xyzt_units"):
+        assert after.header[code] == before.header[code]
+
+
+def test_a_layer_of_another_reader_keeps_its_place(tmp_path: Path) -> None:
+    data = np.random.default_rng(1).random((4, 5, 6)).astype(np.float32)
+    layer = Image(data, scale=(3, 2, 1), translate=(10, 20, 30), name="t1_gd")
+    source = source_of(layer)
+    assert source.volume.shape == (6, 5, 4)
+    np.testing.assert_allclose(np.diagonal(source.volume.affine), (1, 2, 3, 1))
+    np.testing.assert_allclose(source.volume.affine[:3, 3], (30, 20, 10))
+    assert source.notes
+    assert guessed_modality(layer) is Modality.T1C
+    write_image(str(tmp_path / "a.nii"), *layer.as_layer_data_tuple()[:2])
+    np.testing.assert_allclose(nib.load(tmp_path / "a.nii").affine, source.volume.affine)
+
+
+def test_axis_labels_of_another_reader_count() -> None:
+    layer = Image(np.random.default_rng(1).random((4, 5, 6)), scale=(1, 2, 3), axis_labels=("x", "y", "z"))
+    source = source_of(layer)
+    assert source.volume.shape == (4, 5, 6)
+    np.testing.assert_allclose(np.diagonal(source.volume.affine), (1, 2, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "expected"),
+    [
+        (np.zeros((4, 5)), {}, "a 3-D image in the layer"),
+        (np.zeros((4, 5, 6, 3), np.uint8), {"rgb": True}, "a 3-D image in the layer"),
+        (np.full((4, 5, 6), np.nan), {}, "finite values"),
+        (np.ones((4, 5, 6)), {}, "one value everywhere"),
+    ],
+)
+def test_layers_that_are_no_image(data: np.ndarray, options: dict[str, object], expected: str) -> None:
+    with pytest.raises(ShaSpecError, match=expected):
+        source_of(Image(data, **options, contrast_limits=(0, 1)))
+
+
+def test_colours_are_not_saved_as_values(tmp_path: Path) -> None:
+    layer = Image(np.zeros((4, 5, 6, 3), np.uint8), rgb=True)
+    with pytest.raises(ShaSpecError, match="one value for each voxel"):
+        write_image(str(tmp_path / "a.nii"), *layer.as_layer_data_tuple()[:2])
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_come_from_the_brain() -> None:
+    data = np.zeros((20, 20, 20), np.float32)
+    data[5:15, 5:15, 5:15] = np.random.default_rng(3).uniform(100, 200, (10, 10, 10))
+    _, options, _ = image_layer(LayerSource(Volume(data, np.eye(4))), "T1")
+    low, high = options["contrast_limits"]
+    assert 100 <= low < 105
+    assert 195 < high <= 200
