@@ -7,16 +7,18 @@ bin := .venv/bin
 export NAPARI_CONFIG :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup system-packages lint clean
+.PHONY: help demo screenshots test setup system-packages lint clean
 
 help:
-	@echo "make demo   segment the bundled sample case: label map and picture in demo/, region volumes on the screen"
+	@echo "make demo   open the viewer on the bundled sample case; without a display, write a picture of it to demo.png"
+	@echo "make screenshots   draw the pictures of docs/ again, from the real program"
 	@echo "make test   check style, types, imports and the manifest, and run the tests"
 
 demo: setup
-	mkdir -p demo
-	rm -f demo/sample_seg.nii.gz demo/sample_overlay.png
-	$(bin)/napari-shaspec predict --sample --out demo/sample_seg.nii.gz --overlay demo/sample_overlay.png
+	scripts/demo.sh
+
+screenshots: setup
+	scripts/on_screen.sh $(bin)/python scripts/screenshots.py docs/images
 
 test: lint
 	$(bin)/python -m pytest -q
@@ -39,4 +41,4 @@ system-packages:
 	@touch $@
 
 clean:
-	rm -rf .venv build demo dist .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build demo.png dist .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -162,6 +162,8 @@ class CaseLayers:
     def close(self) -> None:
         """Stop the thread that simulates."""
         self._simulation.close(20.0)
+        self._slots, self._seen, self._told = {}, [], ((), None)
+        self._viewer = self._reference = self._after = None
 
     def _hand_on(self) -> None:
         told = (tuple(sorted(self._slots.items(), key=lambda item: item[0])), self._reference)

@@ -123,6 +123,7 @@ class FeatureLayers:
     def close(self) -> None:
         """Disconnect; the layers stay with the user."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self.maps, self.outlines, self._order_before, self._viewer = {}, {}, None, None
 
     def _titled(self, image: Layer | None) -> list[Layer]:
         return [*([image] if image is not None else []), *self.maps.values()]

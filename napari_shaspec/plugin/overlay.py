@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -200,11 +200,16 @@ class Overlay:
         """Disconnect; the layers stay with the user."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._listen(self.layer, on=False)
+        self.layer = self.change = self._canvas = self._viewer = None
+        self.regions = {}
 
-    def _add_layers(self, canvas: _Canvas) -> None:
-        self.layer = self._add(LABELS_NAME, canvas.labels, label_look() | {"opacity": self._opacity})
+    def _add_labels(self, labels: NDArray[np.uint8]) -> None:
+        self.layer = self._add(LABELS_NAME, labels, label_look() | {"opacity": self._opacity})
         self.layer.selected_label = int(Label.ET)
         self._listen(self.layer, on=True)
+
+    def _add_layers(self, canvas: _Canvas) -> None:
+        self._add_labels(canvas.labels)
         for region in reversed(Region):
             look = flat_look({1: REGION_COLOURS[region]}) | {"visible": False}
             layer = self._add(region.value, canvas.regions[region], look)
@@ -229,18 +234,21 @@ class Overlay:
                 layer.refresh()
 
     def _keep_edits(self) -> None:
-        """Edits are work: a new prediction never paints over the only copy."""
-        assert self._canvas is not None
-        taken = {layer.name for layer in self._viewer.layers}
+        """Edits are work: the layer stays with the user, undo included, and the network gets a new one."""
+        canvas, old = self._canvas, self.layer
+        assert canvas is not None
+        assert old is not None
+        layers = self._viewer.layers
+        taken = {layer.name for layer in layers}
         name, count = f"{LABELS_NAME} (edited)", 2
         while name in taken:
             name, count = f"{LABELS_NAME} (edited {count})", count + 1
-        active = self._viewer.layers.selection.active
-        self._add(name, self._canvas.labels.copy(), label_look() | {"opacity": self._opacity, "visible": False})
-        self._viewer.layers.selection.active = active
-        # Undo knows nothing of what the network paints: it would bring back voxels of another prediction.
-        if self.layer is not None:
-            self.layer.data = self.layer.data
+        self._listen(old, on=False)
+        old.name, old.visible = name, False
+        labels = canvas.labels.copy()
+        self._canvas = replace(canvas, labels=labels, given=labels.copy(), seen=labels.copy())
+        self._add_labels(labels)
+        layers.move(layers.index(self.layer), layers.index(old) + 1)
 
     def _listen(self, layer: Labels | None, *, on: bool) -> None:
         if layer is not None:

@@ -18,10 +18,9 @@ ENDINGS = (".nii", ".nii.gz")
 Paths = str | Sequence[str]
 
 
-def get_reader(paths: Paths) -> Callable[[Paths], list[LayerData]] | None:
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """npe2's question: can these be read? Folders can if NIfTI files lie in or below them."""
-    listed = _listed(paths)
-    if all(_is_nifti(path) or _holds_nifti(path) for path in listed):
+    if all(_is_nifti(each) or _holds_nifti(each) for each in _listed(path)):
         return read_layers
     return None
 

@@ -85,7 +85,7 @@ class ShaSpecWidget(QWidget):
         self._build(remembered)
         self._connect()
         show_radiologically(viewer)
-        viewer.scale_bar.visible = True
+        viewer.canvas.overlays.scale_bar.visible = True
         self._settle_layers.start()
 
     # Building
@@ -315,6 +315,7 @@ class ShaSpecWidget(QWidget):
     def _update_layers(self) -> None:
         if self._closed:
             return
+        self._watch_window()
         try:
             self.layers.update()
         except ShaSpecError as error:
@@ -438,10 +439,13 @@ class ShaSpecWidget(QWidget):
         return super().event(event)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's)
-        """The window is known from now on; its closing is ours."""
+        """The window is known from now on."""
         super().showEvent(event)
+        self._watch_window()
+
+    def _watch_window(self) -> None:
         window = self.window()
-        if window is not None and window is not self and self._host is None:
+        if window is not None and window is not self and self._host is None and not self._closed:
             self._host = window
             window.installEventFilter(self)
 
@@ -474,6 +478,8 @@ class ShaSpecWidget(QWidget):
         self.controller.close()
         self.overlay.close()
         self.features.close()
+        # Qt keeps what is connected to it alive, and that must not be a viewer.
+        self._host = self.viewer = None
 
 
 def _title(text: str) -> QLabel:

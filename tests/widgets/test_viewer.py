@@ -1,0 +1,462 @@
+"""A person with a mouse, in a real napari window."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Event
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from napari import Viewer
+from napari.qt import QtViewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QAbstractButton, QApplication, QCheckBox, QMessageBox
+
+from napari_shaspec.cli.app import run as run_command
+from napari_shaspec.inference.engine import TorchEngine
+from napari_shaspec.inference.session import Session
+from napari_shaspec.io.cases import read_case
+from napari_shaspec.modalities import Modality
+from napari_shaspec.model.checkpoint import Checkpoint, load_checkpoint
+from napari_shaspec.model.shaspec import Encoding
+from napari_shaspec.plugin import settings
+from napari_shaspec.plugin.layers import Placement
+from napari_shaspec.plugin.state import Status
+from napari_shaspec.regions import Region
+from napari_shaspec.volume import Case
+from napari_shaspec.widgets.shaspec import ShaSpecWidget
+from tests.widgets.conftest import LONG_MS, finished, write_case
+
+ALL = frozenset(Modality)
+
+
+def drop(panel: ShaSpecWidget, paths: list[Path]) -> None:
+    """As the window system delivers it to napari's canvas."""
+    canvas = panel.window().findChild(QtViewer)
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    left, plain = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    # Qt delivers a drop to whoever has accepted the drag.
+    QApplication.sendEvent(canvas, QDragEnterEvent(QPoint(50, 50), Qt.DropAction.CopyAction, data, left, plain))
+    QApplication.sendEvent(canvas, QDropEvent(QPointF(50, 50), Qt.DropAction.CopyAction, data, left, plain))
+
+
+def click(panel: ShaSpecWidget, name: str, qtbot: QtBot) -> None:
+    """With the mouse, on a button or check box by its name."""
+    widget = next(each for each in panel.findChildren(QAbstractButton) if each.objectName() == name)
+    place = widget.rect().center()
+    if isinstance(widget, QCheckBox):
+        place.setX(8)  # the box itself
+    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton, pos=place)
+
+
+class GatedEngine(TorchEngine):
+    """The network, which waits before each decode until the test lets it go on."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint.model, "cpu", "float32")
+        self.gate = Event()
+        self.reached = Event()
+
+    def decode(self, encodings: Mapping[str, Encoding]) -> torch.Tensor:
+        self.reached.set()
+        assert self.gate.wait(60)
+        return super().decode(encodings)
+
+
+@pytest.fixture
+def gate(panel: ShaSpecWidget, weights: Path) -> GatedEngine:
+    """From now on the panel's network waits."""
+    engine = GatedEngine(load_checkpoint(weights))
+
+    def open_session(checkpoint: Checkpoint, case: Case, device: str) -> Session:
+        return Session(checkpoint.model, case, engine=engine)
+
+    panel.controller._open_session = open_session
+    return engine
+
+
+def test_a_dropped_folder_becomes_layers_and_labels(panel: ShaSpecWidget, case_folder: Path, qtbot: QtBot) -> None:
+    drop(panel, [case_folder])
+    finished(panel, qtbot)
+    names = [layer.name for layer in panel.viewer.layers]
+    assert names[:5] == ["T2", "T1c", "T1", "FLAIR", "Reference"]
+    assert "ShaSpec labels" in names
+    assert panel.state.available == ALL
+    expected = Session(panel.controller.checkpoint.model, read_case(case_folder), device="cpu").predict()
+    labels = panel.overlay.labels()
+    assert labels is not None
+    np.testing.assert_array_equal(labels, expected.labels())
+    assert len(np.unique(labels)) == 4
+    # Radiological: the patient's right on the left of the screen, the front at the top.
+    assert panel.viewer.scene.camera.orientation2d == ("up", "left")
+    assert [str(unit) for unit in panel.viewer.layers["FLAIR"].units] == ["millimeter"] * 3
+
+
+def test_four_dropped_files_are_one_case(panel: ShaSpecWidget, case_folder: Path, qtbot: QtBot) -> None:
+    files = [path for path in sorted(case_folder.iterdir()) if "seg" not in path.name]
+    drop(panel, files)
+    finished(panel, qtbot)
+    assert dict(panel.state.slots) == {modality: modality.title for modality in Modality}
+    assert panel.state.case is not None
+    assert panel.state.case.truth is None
+    assert panel.regions.table.isColumnHidden(5)
+
+
+def test_a_check_box_changes_the_labels_at_once(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    before, result = loaded.overlay.labels().copy(), loaded.state.result
+    volumes = dict(loaded.state.volumes_ml)
+    click(loaded, "available_t1c", qtbot)
+    finished(loaded, qtbot, result)
+    assert loaded.state.available == ALL - {Modality.T1C}
+    assert not np.array_equal(loaded.overlay.labels(), before)
+    assert loaded.state.volumes_ml != volumes
+    text = loaded.modalities.states[Modality.T1C].text()
+    assert text.startswith("off (stand-in: mean of FLAIR, T1, T2)")
+    # A fresh session gives the same.
+    case = loaded.state.case
+    fresh = Session(loaded.controller.checkpoint.model, case, device="cpu").predict(ALL - {Modality.T1C})
+    np.testing.assert_array_equal(loaded.overlay.labels(), fresh.labels())
+
+
+def test_keys_toggle(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    window = loaded.window()
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow)
+    canvas = window.findChild(QtViewer)
+    result = loaded.state.result
+    qtbot.keyClick(canvas, Qt.Key.Key_1)
+    finished(loaded, qtbot, result)
+    assert loaded.state.available == ALL - {Modality.FLAIR}
+    result = loaded.state.result
+    qtbot.keyClick(canvas, Qt.Key.Key_1)
+    finished(loaded, qtbot, result)
+    assert loaded.state.available == ALL
+
+
+def test_the_last_box_jumps_back_and_says_why(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    loaded.modalities.solos[Modality.T2].click()
+    assert loaded.state.available == {Modality.T2}
+    click(loaded, "available_t2", qtbot)
+    assert loaded.modalities.boxes[Modality.T2].isChecked()
+    assert "At least one modality has to stay on" in loaded.run.message.text()
+    finished(loaded, qtbot, loaded.state.result)
+
+
+def test_cancel_in_the_middle(panel: ShaSpecWidget, gate: GatedEngine, case_folder: Path, qtbot: QtBot) -> None:
+    panel.open_paths([str(case_folder)])
+    qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: panel.run.button.text() == "Cancel")
+    click(panel, "predict", qtbot)
+    assert panel.state.status is Status.READY
+    assert panel.run.button.text() == "Predict"
+    assert panel.run.message.text().startswith("Cancelled")
+    gate.gate.set()
+    assert panel.state.result is None
+    click(panel, "predict", qtbot)
+    finished(panel, qtbot)
+
+
+def test_closing_in_the_middle_leaves_nothing_behind(
+    viewer: Viewer, panel: ShaSpecWidget, gate: GatedEngine, case_folder: Path, qtbot: QtBot
+) -> None:
+    panel.open_paths([str(case_folder)])
+    qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
+    gate.gate.set()
+    callbacks = len(viewer.layers.events.inserted.callbacks)
+    viewer.window.remove_dock_widget(panel)
+    panel.shut_down()
+    assert all(handle.wait(0) for handle in panel.controller._prediction._handles)
+    assert len(viewer.layers.events.inserted.callbacks) < callbacks
+    assert panel._on_mouse_move not in viewer.mouse_move_callbacks
+    assert not panel._settle_layers.isActive()
+    assert not panel._settle_edits.isActive()
+    viewer.add_image(np.random.default_rng(1).random((5, 5, 5)))  # nobody listens any more
+    assert panel.state.status is not Status.ASSEMBLING
+
+
+def test_the_panel_can_be_closed_and_opened_again(
+    viewer: Viewer, loaded: ShaSpecWidget, qtbot: QtBot, case_folder: Path
+) -> None:
+    viewer.window.remove_dock_widget(loaded)
+    gone = weakref.ref(loaded.controller)
+    loaded.shut_down()
+    _, again = viewer.window.add_plugin_dock_widget("napari-shaspec", "ShaSpec")
+    finished(again, qtbot)
+    assert again.state.available == ALL
+    assert gone() is not again.controller
+    gc.collect()
+
+
+def test_export_and_open_again(loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot, case_folder: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    loaded.export(out / "seg.nii.gz", "1-2-3", True, False)
+    assert loaded.state.message.startswith("Wrote seg.nii.gz")
+    names = {"seg.nii.gz", "seg_ET.nii.gz", "seg_TC.nii.gz", "seg_WT.nii.gz", "seg.json"}
+    assert {path.name for path in out.iterdir()} == names
+    written, source = nib.load(out / "seg.nii.gz"), nib.load(case_folder / "patient_flair.nii.gz")
+    labels = loaded.overlay.labels()
+    np.testing.assert_array_equal(np.asarray(written.dataobj), np.where(labels == 4, 3, labels))
+    np.testing.assert_array_equal(written.affine, source.affine)
+    assert written.header["sform_code"] == source.header["sform_code"]
+    layer = loaded.viewer.open(str(out / "seg.nii.gz"), plugin="napari-shaspec")[0]
+    np.testing.assert_array_equal(layer.data, loaded.overlay.layer.data)
+    np.testing.assert_allclose(layer.affine.affine_matrix, loaded.overlay.layer.affine.affine_matrix, atol=1e-6)
+    assert settings.Settings.load().label_convention == "1-2-3"
+
+
+def test_the_report_makes_the_same_file_again(loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot) -> None:
+    result = loaded.state.result
+    click(loaded, "available_t1", qtbot)
+    finished(loaded, qtbot, result)
+    loaded.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
+    assert run_command(["predict", "--from", str(tmp_path / "seg.json"), "--out", str(tmp_path / "again.nii.gz")]) == 0
+    assert (tmp_path / "again.nii.gz").read_bytes() == (tmp_path / "seg.nii.gz").read_bytes()
+    report = json.loads((tmp_path / "seg.json").read_text())
+    assert report["available"] == "flair+t1c+t2"
+    assert report["edited"] is False
+
+
+def test_export_asks_before_it_replaces(
+    loaded: ShaSpecWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case_folder: Path
+) -> None:
+    asked: list[str] = []
+
+    def answer(parent: object, title: str, question: str) -> QMessageBox.StandardButton:
+        asked.append(question)
+        return QMessageBox.StandardButton.No
+
+    monkeypatch.setattr(QMessageBox, "question", answer)
+    (tmp_path / "seg.nii.gz").write_text("mine")
+    loaded.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
+    assert asked == ["Replace seg.nii.gz?"]
+    assert (tmp_path / "seg.nii.gz").read_text() == "mine"
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    flair = case_folder / "patient_flair.nii.gz"
+    before = flair.read_bytes()
+    loaded.export(flair, "1-2-4", False, False)
+    assert "apart from the case" in loaded.state.message
+    assert flair.read_bytes() == before
+
+
+def test_a_brush_stroke_changes_the_table_and_undo_changes_it_back(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    layer = loaded.overlay.layer
+    before = loaded.state.volumes_ml[Region.ET]
+    shown = loaded.regions.table.item(0, 1).text()
+    background = tuple(int(value) for value in np.argwhere(layer.data == 0)[500])
+    layer.brush_size = 7
+    layer.paint(background, 4)
+    qtbot.waitUntil(lambda: loaded.state.volumes_ml[Region.ET] > before, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: loaded.regions.table.item(0, 1).text() != shown)
+    assert loaded.overlay.edited()
+    layer.undo()
+    qtbot.waitUntil(lambda: loaded.state.volumes_ml[Region.ET] == pytest.approx(before), timeout=LONG_MS)
+    assert not loaded.overlay.edited()
+
+
+def test_edits_are_kept_when_a_toggle_comes(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    layer = loaded.overlay.layer
+    given = int(layer.data[0, 0, 0])
+    layer.data_setitem((np.array([0]), np.array([0]), np.array([0])), 4 if given != 4 else 1)
+    edited, result = layer.data.copy(), loaded.state.result
+    click(loaded, "available_flair", qtbot)
+    finished(loaded, qtbot, result)
+    np.testing.assert_array_equal(loaded.viewer.layers["ShaSpec labels (edited)"].data, edited)
+    assert loaded.overlay.layer is loaded.viewer.layers["ShaSpec labels"]
+    np.testing.assert_array_equal(loaded.overlay.labels(), loaded.state.result.labels)
+    layer.undo()  # the kept layer has kept its history too
+    assert layer.data[0, 0, 0] == given
+
+
+def test_feature_layers_come_go_and_follow(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    viewer = loaded.viewer
+    before = [layer.name for layer in viewer.layers]
+    loaded.tabs.setCurrentWidget(loaded.features_panel)
+    click(loaded, "show_features", qtbot)
+    qtbot.waitUntil(lambda: loaded.features.shown, timeout=LONG_MS)
+    assert viewer.canvas.grid.enabled
+    assert [viewer.layers[0].name, viewer.layers[1].name] == ["FLAIR", "ShaSpec labels"]
+    assert {layer.name for layer in loaded.features.maps.values()} == {f"shared {each.title}" for each in Modality}
+    # Both lie over the same part of the world, to half a voxel of the image.
+    image, shared = viewer.layers["FLAIR"], loaded.features.maps[Modality.T1]
+    mask = np.asarray(shared.data).any(-1)
+    for layer, inside in ((image, np.asarray(image.data) != 0), (shared, mask)):
+        places = np.argwhere(inside)
+        layer.metadata["middle"] = np.asarray(layer.data_to_world(places.mean(0)))
+    np.testing.assert_allclose(shared.metadata["middle"], image.metadata["middle"], atol=0.75)
+    own = np.asarray(shared.data).copy()
+    click(loaded, "available_t1", qtbot)
+    qtbot.waitUntil(lambda: loaded.features.maps[Modality.T1].name == "shared T1 (stand-in)", timeout=LONG_MS)
+    assert not np.array_equal(loaded.features.maps[Modality.T1].data, own)
+    loaded.features_panel.kind.setCurrentText("specific")
+    loaded.features_panel.kind.activated.emit(1)
+    qtbot.waitUntil(lambda: Modality.T1 not in loaded.features.maps, timeout=LONG_MS)
+    assert "No specific maps for T1" in loaded.features_panel.line.text()
+    click(loaded, "show_features", qtbot)
+    assert [layer.name for layer in viewer.layers] == before
+    assert not viewer.canvas.grid.enabled
+
+
+def test_pin_and_compare(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    click(loaded, "pin", qtbot)
+    result, pinned = loaded.state.result, loaded.overlay.labels().copy()
+    click(loaded, "available_t2", qtbot)
+    finished(loaded, qtbot, result)
+    change = loaded.viewer.layers["Change"]
+    now = loaded.overlay.labels()
+    expected = np.where((now > 0) & (pinned == 0), 1, np.where((now == 0) & (pinned > 0), 2, 0))
+    np.testing.assert_array_equal(change.data, loaded.overlay.placement.to_display(expected))
+    voxel_ml = 1.5 * 1.5 * 2 / 1000
+    assert loaded.regions.table.item(2, 3).text() == f"{np.count_nonzero(expected == 1) * voxel_ml:.1f}"
+    assert loaded.regions.table.item(2, 4).text() == f"{np.count_nonzero(expected == 2) * voxel_ml:.1f}"
+    click(loaded, "unpin", qtbot)
+    assert "Change" not in loaded.viewer.layers
+
+
+def test_regions_are_layers_of_their_own(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    layer = loaded.viewer.layers["TC"]
+    assert not layer.visible
+    click(loaded, "show_TC", qtbot)
+    assert layer.visible
+    assert layer.contour > 0
+    labels = loaded.overlay.labels()
+    np.testing.assert_array_equal(layer.data, loaded.overlay.placement.to_display(np.isin(labels, (1, 4))))
+    loaded.overlay_panel.filled[Region.TC].click()
+    assert layer.contour == 0
+
+
+def test_what_is_under_the_cursor(loaded: ShaSpecWidget) -> None:
+    layer = loaded.overlay.layer
+    place = tuple(int(value) for value in np.argwhere(layer.data == 4)[0])
+    loaded.viewer.cursor.position = tuple(layer.data_to_world(place))
+    for callback in loaded.viewer.mouse_move_callbacks:
+        callback(loaded.viewer, None)
+    index = Placement.of(loaded.state.case.grid).file_index(layer.data_to_world(place))
+    share = loaded.state.result.prediction.probabilities[(0, *index)]
+    assert f"ET (enhancing tumour)   ET {share:.0%}" in loaded.regions.cursor_line.text()
+
+
+def test_a_broken_file_is_one_message(loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot) -> None:
+    broken = tmp_path / "broken_t1.nii.gz"
+    broken.write_bytes((tmp_path / "patient" / "patient_t1.nii.gz").read_bytes()[:900])
+    before = list(loaded.viewer.layers)
+    drop(loaded, [broken])
+    assert "broken_t1.nii.gz" in loaded.state.message
+    assert list(loaded.viewer.layers) == before
+    result = loaded.state.result
+    click(loaded, "available_t1", qtbot)
+    finished(loaded, qtbot, result)
+
+
+def test_a_second_case_takes_the_slots(loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot) -> None:
+    other = write_case(tmp_path / "other", seed=4, shift_mm=500.0)
+    result = loaded.state.result
+    drop(loaded, [other])
+    finished(loaded, qtbot, result)
+    assert loaded.state.case.name == "other"
+    assert {path.parent for path in loaded.state.case.files.values()} == {other}
+
+
+def test_a_wrong_slot_is_flagged_and_corrected(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    row = loaded.modalities.layers[Modality.T2]
+    row.setCurrentText("FLAIR")
+    row.activated.emit(row.currentIndex())
+    assert "named like FLAIR" in loaded.modalities.states[Modality.T2].text()
+    assert Modality.FLAIR not in loaded.state.slots
+    finished(loaded, qtbot, loaded.state.result)
+
+
+def test_smoothing_and_thresholds_do_not_run_the_network(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    result = loaded.state.result
+    loaded.overlay_panel.thresholds[Region.WT].setValue(0.9)
+    finished(loaded, qtbot, result)
+    assert loaded.state.result.prediction is result.prediction
+    second = loaded.state.result
+    click(loaded, "smooth", qtbot)
+    finished(loaded, qtbot, second)
+    assert loaded.state.result.prediction is result.prediction
+
+
+def test_disabled_buttons_say_why(panel: ShaSpecWidget) -> None:
+    assert not panel.run.button.isEnabled()
+    assert "drop a case folder" in panel.run.button.toolTip()
+    assert not panel.modalities.boxes[Modality.T1].isEnabled()
+    assert "No T1 is loaded" in panel.modalities.boxes[Modality.T1].toolTip()
+    assert "no case yet" in panel.features_panel.button.toolTip()
+
+
+def test_the_statement_of_the_weights_stays_visible(loaded: ShaSpecWidget) -> None:
+    assert loaded.run.statement.isVisible()
+    assert loaded.run.statement.text() == "A random network, for tests."
+    assert "CPU" in loaded.run.notes.text()
+
+
+def test_the_offer_to_read_nifti_is_made_once(panel: ShaSpecWidget, qtbot: QtBot) -> None:
+    assert panel.offer.isVisible()
+    click(panel, "offer_yes", qtbot)
+    assert not panel.offer.isVisible()
+    assert settings.reads_nifti()
+    assert not settings.Settings.load().offer_reader
+    from napari.settings import get_settings
+
+    get_settings().plugins.extension2reader = {}
+
+
+def test_two_viewers_share_nothing(
+    loaded: ShaSpecWidget, make_napari_viewer: Callable[..., Viewer], qtbot: QtBot
+) -> None:
+    other = make_napari_viewer()
+    _, second = other.window.add_plugin_dock_widget("napari-shaspec", "ShaSpec")
+    assert second.state.case is None
+    result = loaded.state.result
+    click(loaded, "available_t1", qtbot)
+    finished(loaded, qtbot, result)
+    assert second.state.available == frozenset()
+    assert not list(other.layers)
+
+
+def test_opacity_and_live_are_remembered(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    loaded.overlay_panel.opacity.setValue(30)
+    assert loaded.overlay.layer.opacity == pytest.approx(0.3)
+    click(loaded, "live", qtbot)
+    remembered = settings.Settings.load()
+    assert remembered.opacity == pytest.approx(0.3)
+    assert not remembered.live
+    result = loaded.state.result
+    click(loaded, "available_t1", qtbot)
+    assert loaded.state.status is Status.READY
+    assert loaded.state.result is result
+
+
+def test_torch_is_not_needed_for_the_panel() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, napari_shaspec.widgets.shaspec, napari_shaspec.plugin.reader, napari_shaspec.plugin.writer\n"
+        "assert 'torch' not in sys.modules, 'torch'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_threads_report_errors_that_napari_would_swallow(qtbot: QtBot) -> None:
+    from napari_shaspec.plugin.threads import start_thread
+
+    errors: list[Exception] = []
+
+    def work() -> object:
+        yield 1
+        raise RuntimeError("CUDA out of memory")
+
+    start_thread(work, lambda item: None, lambda: None, errors.append)  # type: ignore[arg-type]
+    qtbot.waitUntil(lambda: bool(errors), timeout=LONG_MS)
+    assert str(errors[0]) == "CUDA out of memory"
