@@ -61,7 +61,7 @@ def view(
     with as_file(files("napari_shaspec") / "resources" / "sample") as folder:
         paths = [str(folder)] if sample else [str(path) for path in case or []]
         if paths:
-            viewer.open(paths, plugin=PLUGIN, stack=False)
+            panel.open_paths(paths)
     if screenshot is None:
         napari.run()
         return
@@ -78,14 +78,18 @@ def _wait(panel: ShaSpecWidget) -> None:
     """Let the event loop turn until the labels are there."""
     from qtpy.QtWidgets import QApplication
 
+    from napari_shaspec.plugin.state import Status
+
     end = time.monotonic() + LONGEST_SECONDS
     finished: float | None = None
     while finished is None or time.monotonic() < finished + SETTLING_SECONDS:
         QApplication.processEvents()
         time.sleep(0.01)
-        if finished is None and panel.state.result is not None:
+        state = panel.state
+        measured = all(each.hd95_mm is not None for each in state.agreement.values())
+        if finished is None and state.result is not None and measured:
             finished = time.monotonic()
-        if panel.state.message and panel.state.result is None:
-            raise ShaSpecError("a prediction", panel.state.message, "See above")
+        if state.message and state.status is Status.EMPTY and not panel.reading:
+            raise ShaSpecError("a prediction", state.message, "See above")
         if time.monotonic() > end:
             raise ShaSpecError(f"a prediction within {LONGEST_SECONDS:.0f} s", "none", "Try `napari-shaspec predict`")

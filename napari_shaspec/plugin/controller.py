@@ -205,11 +205,10 @@ class Controller:
 
     # Prediction
 
-    def set_model(self, weights: Path | None) -> None:
-        """Use another checkpoint from now on; None is the bundled one."""
-        if weights != self.weights or self.checkpoint is None:
-            self.weights, self.checkpoint = weights, None
-            self._restart()
+    def set_model(self, weights: Path | None, checkpoint: Checkpoint) -> None:
+        """Use another checkpoint from now on; ``weights`` is its path, None for the bundled one."""
+        self.weights, self.checkpoint = weights, checkpoint
+        self._restart()
 
     def set_device(self, device: str) -> None:
         """Use another device from now on."""

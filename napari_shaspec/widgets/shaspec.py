@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,12 +27,14 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.cases import CaseLayers
-from napari_shaspec.plugin.controller import Controller
+from napari_shaspec.plugin.controller import CLOSING_SECONDS, Controller
 from napari_shaspec.plugin.exporting import export_result
 from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
-from napari_shaspec.plugin.layers import show_radiologically
-from napari_shaspec.plugin.overlay import MEMBERS, Overlay
+from napari_shaspec.plugin.latest import Latest
+from napari_shaspec.plugin.layers import LayerData, show_radiologically
+from napari_shaspec.plugin.opening import Opening
+from napari_shaspec.plugin.overlay import Overlay, region_mask
 from napari_shaspec.plugin.sessions import list_devices, load_weights, open_session
 from napari_shaspec.plugin.state import PluginState, Status
 from napari_shaspec.plugin.threads import start_thread
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 
     from napari_shaspec.inference.feature_choice import FeatureChoice
     from napari_shaspec.inference.features import FeatureMap
+    from napari_shaspec.model.checkpoint import Checkpoint
 
 SETTLE_MS = 120
 """Layers that come within this time belong together; brush strokes within it are measured once."""
@@ -77,8 +81,13 @@ class ShaSpecWidget(QWidget):
         self.controller = Controller(self.state, self.overlay, start_thread, load_weights, open_session)
         self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
         self.layers = CaseLayers(viewer, self.controller)
+        self.opening = Opening(start_thread, self._add_layer, lambda error: self._tell(str(error)))
+        self._models: Latest[tuple[Path | None, Checkpoint]] = Latest(
+            start_thread, self._use_model, on_error=self._model_refused
+        )
         self._closed = False
         self._pointed = False
+        self._reading = 0
         self._host: QObject | None = None
         self._settle_layers = self._timer(self._update_layers)
         self._settle_edits = self._timer(self._measure)
@@ -218,11 +227,28 @@ class ShaSpecWidget(QWidget):
     # What the user does
 
     def open_paths(self, paths: list[str]) -> None:
-        """Open files or a case folder; an error becomes one message and nothing else happens."""
-        try:
-            self.viewer.open(paths, plugin=settings.PLUGIN, stack=False)
-        except ShaSpecError as error:
-            self._tell(str(error))
+        """Open files or a case folder in a thread; what cannot be read becomes one message, and the rest is opened."""
+        self._reading += 1
+        self.state.message = f"Reading {', '.join(Path(path).name for path in paths[:4])}..."
+
+        def done() -> None:
+            self._reading -= 1
+            if self.state.message.startswith("Reading "):
+                self.state.message = ""
+            self._settle_layers.start()
+
+        self.opening.open(paths, done)
+
+    @property
+    def reading(self) -> bool:
+        """Whether files are being read."""
+        return self._reading > 0
+
+    def _add_layer(self, layer: LayerData) -> None:
+        from napari.layers import Layer
+
+        data, options, kind = layer
+        self.viewer.add_layer(Layer.create(data, options, kind))
 
     def export(self, path: Path, form: str, probabilities: bool, features: bool) -> None:
         """Write labels and what else was asked for; files that exist are replaced only after a question."""
@@ -256,12 +282,10 @@ class ShaSpecWidget(QWidget):
         self.simulate_form.button.enabled = False
         self.state.message = "Simulating a case..."
 
-        def done(layer_data: Any) -> None:
+        def done(layer_data: list[LayerData]) -> None:
             self.state.message = ""
-            from napari.layers import Layer
-
-            for data, options, kind in layer_data:
-                self.viewer.add_layer(Layer.create(data, options, kind))
+            for layer in layer_data:
+                self._add_layer(layer)
 
         def failed(error: Exception) -> None:
             self.simulate_form.button.enabled = True
@@ -289,15 +313,24 @@ class ShaSpecWidget(QWidget):
             self.controller.predict()
 
     def _set_model(self, weights: Path | None) -> None:
-        if weights is not None:
-            try:
-                load_weights(weights)
-            except ShaSpecError as error:
-                self._tell(str(error))
-                return
+        self.state.message = "Loading the weights..."
+
+        def work(cancelled: Event) -> Iterator[tuple[Path | None, Checkpoint]]:
+            yield weights, load_weights(weights)
+
+        self._models.run(work)
+
+    def _use_model(self, loaded: tuple[Path | None, Checkpoint]) -> None:
+        weights, checkpoint = loaded
+        self.state.message = ""
         self.run.set_model(weights)
         settings.remember(weights="" if weights is None else str(weights))
-        self.controller.set_model(weights)
+        self.controller.set_model(weights, checkpoint)
+
+    def _model_refused(self, error: Exception) -> None:
+        self._tell(str(error))
+        if not isinstance(error, ShaSpecError):
+            raise error
 
     def _set_device(self, device: str) -> None:
         settings.remember(device=device)
@@ -316,6 +349,8 @@ class ShaSpecWidget(QWidget):
         if self._closed:
             return
         self._watch_window()
+        if self._reading:
+            return  # a case is put together once all of its files are there
         try:
             self.layers.update()
         except ShaSpecError as error:
@@ -385,7 +420,7 @@ class ShaSpecWidget(QWidget):
         voxel_ml = self.state.case.grid.voxel_volume_mm3 / 1000
         moved = {}
         for each in Region:
-            now, before = np.isin(labels, MEMBERS[each]), np.isin(pinned.labels, MEMBERS[each])
+            now, before = region_mask(labels, each) > 0, region_mask(pinned.labels, each) > 0
             moved[each] = (
                 float(np.count_nonzero(now & ~before)) * voxel_ml,
                 float(np.count_nonzero(before & ~now)) * voxel_ml,
@@ -474,6 +509,8 @@ class ShaSpecWidget(QWidget):
             self.viewer.mouse_move_callbacks.remove(self._on_mouse_move)
         for panel in (self.modalities, self.run, self.regions, self.features_panel):
             panel.close_panel()
+        self.opening.close(CLOSING_SECONDS)
+        self._models.close(CLOSING_SECONDS)
         self.layers.close()
         self.controller.close()
         self.overlay.close()

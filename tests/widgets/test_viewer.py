@@ -350,6 +350,7 @@ def test_a_broken_file_is_one_message(loaded: ShaSpecWidget, tmp_path: Path, qtb
     broken.write_bytes((tmp_path / "patient" / "patient_t1.nii.gz").read_bytes()[:900])
     before = list(loaded.viewer.layers)
     drop(loaded, [broken])
+    qtbot.waitUntil(lambda: not loaded.reading, timeout=LONG_MS)
     assert "broken_t1.nii.gz" in loaded.state.message
     assert list(loaded.viewer.layers) == before
     result = loaded.state.result

@@ -1,0 +1,181 @@
+"""Draw the pictures of docs/ from the real program: `make screenshots`.
+
+Opens the viewer on the bundled sample case, does what the tutorial tells, and saves what is seen.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["NAPARI_CONFIG"] = ""
+
+import napari
+import numpy as np
+from napari.settings import get_settings
+from PIL import Image, ImageDraw, ImageFont
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_shaspec.modalities import Modality, subset_name
+from napari_shaspec.regions import Region
+from napari_shaspec.widgets.shaspec import ShaSpecWidget
+
+WINDOW = (1280, 800)
+SETTLE_SECONDS = 1.0
+CAPTION_PIXELS = 22
+
+
+class Photographer:
+    """A viewer with the panel and the sample in it, and pictures of both.
+
+    Parameters
+    ----------
+    folder
+        Where pictures go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.viewer = napari.Viewer(title="ShaSpec")
+        self.viewer.window.resize(*WINDOW)
+        _, self.panel = self.viewer.window.add_plugin_dock_widget("napari-shaspec", "ShaSpec")
+        assert isinstance(self.panel, ShaSpecWidget)
+
+    def open_sample(self) -> None:
+        """As from *File > Open Sample*."""
+        self.viewer.open_sample("napari-shaspec", "simulated_glioma")
+        self.wait_for_result(None)
+
+    def wait_for_result(self, before: object) -> None:
+        """Until there is a result other than ``before``, and the table is measured."""
+        state = self.panel.state
+        self.wait(lambda: state.result is not None and state.result is not before)
+        self.wait(lambda: all(each.hd95_mm is not None for each in state.agreement.values()))
+        self.settle()
+
+    def choose(self, *modalities: Modality) -> None:
+        """Switch check boxes until these are on."""
+        result = self.panel.state.result
+        if frozenset(modalities) != self.panel.state.available:
+            self.panel.controller.choose(frozenset(modalities))
+            self.wait_for_result(result)
+
+    def window(self, name: str) -> None:
+        """The whole window."""
+        self.settle()
+        self.viewer.screenshot(str(self.folder / name), canvas_only=False, flash=False)
+
+    def canvas(self) -> Image.Image:
+        """The canvas alone."""
+        self.settle()
+        return Image.fromarray(np.asarray(self.viewer.screenshot(canvas_only=True, flash=False))).convert("RGB")
+
+    def part(self, widget: QWidget, name: str) -> None:
+        """One panel."""
+        self.settle()
+        widget.grab().save(str(self.folder / name))
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 300.0) -> None:
+        """Turn the event loop until the condition holds."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                sys.exit("Timed out")
+            QApplication.processEvents()
+            time.sleep(0.005)
+
+    def settle(self) -> None:
+        """Let everything be drawn."""
+        end = time.monotonic() + SETTLE_SECONDS
+        self.wait(lambda: time.monotonic() > end)
+
+
+def side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
+    """Pictures in a row, each with its caption, cut to where something is."""
+    boxes = [picture.getbbox() for picture in pictures.values()]
+    left, top = (min(box[edge] for box in boxes if box) for edge in (0, 1))
+    right, bottom = (max(box[edge] for box in boxes if box) for edge in (2, 3))
+    width, height = right - left, bottom - top
+    row = Image.new("RGB", (width * len(pictures), height + CAPTION_PIXELS + 8))
+    pen, font = ImageDraw.Draw(row), ImageFont.load_default(CAPTION_PIXELS - 6)
+    for column, (caption, picture) in enumerate(pictures.items()):
+        row.paste(picture.crop((left, top, right, bottom)), (column * width, CAPTION_PIXELS + 8))
+        pen.text((column * width + width // 2, CAPTION_PIXELS // 2 + 4), caption, "white", font, anchor="mm")
+    return row
+
+
+def caption(panel: ShaSpecWidget) -> str:
+    """The subset and its volumes."""
+    volumes = "  ".join(f"{region} {volume:.0f} ml" for region, volume in panel.state.volumes_ml.items())
+    return f"{subset_name(panel.state.available)}:  {volumes}"
+
+
+def main() -> None:
+    """Take all pictures."""
+    folder = Path(sys.argv[1])
+    photographer = Photographer(folder)
+    viewer, panel = photographer.viewer, photographer.panel
+    photographer.window("empty.png")
+    photographer.open_sample()
+    panel.offer.hide()
+    photographer.window("viewer.png")
+
+    # A toggle: the same slice, drawn from other images.
+    viewer.canvas.overlays.scale_bar.visible = False
+    pictures = {}
+    for subset in ((Modality.FLAIR, Modality.T1, Modality.T1C, Modality.T2), (Modality.FLAIR,), (Modality.T1C,)):
+        photographer.choose(*subset)
+        pictures[caption(panel)] = photographer.canvas()
+    side_by_side(pictures).save(folder / "toggle.png", optimize=True)
+    viewer.canvas.overlays.scale_bar.visible = True
+
+    photographer.choose(Modality.FLAIR, Modality.T1)
+    photographer.part(panel.modalities, "panel_modalities.png")
+    photographer.part(panel.run, "panel_prediction.png")
+    photographer.choose(*Modality)
+
+    # Regions as outlines.
+    for region in Region:
+        panel.overlay_panel.shown[region].click()
+    panel.overlay_panel.opacity.setValue(15)
+    photographer.window("outlines.png")
+    photographer.part(panel.overlay_panel, "panel_overlay.png")
+    for region in Region:
+        panel.overlay_panel.shown[region].click()
+    panel.overlay_panel.opacity.setValue(50)
+
+    # What changes without T1c and T2.
+    panel.regions.pin.click()
+    photographer.choose(Modality.FLAIR)
+    photographer.window("compare.png")
+    photographer.part(panel.regions, "panel_regions.png")
+    panel.regions.unpin.click()
+
+    # Feature maps, T2 missing.
+    photographer.choose(Modality.FLAIR, Modality.T1, Modality.T1C)
+    panel.tabs.setCurrentWidget(panel.features_panel)
+    panel.features_panel.level.setCurrentIndex(1)
+    panel.features_panel.button.click()
+    photographer.wait(lambda: panel.features.shown)
+    photographer.settle()
+    photographer.window("features.png")
+    photographer.part(panel.features_panel, "panel_features.png")
+    panel.features_panel.button.click()
+    photographer.choose(*Modality)
+
+    panel.tabs.setCurrentWidget(panel.export_form.native)
+    photographer.part(panel.export_form.native, "panel_export.png")
+    panel.tabs.setCurrentIndex(3)
+    photographer.part(panel.tabs.currentWidget(), "panel_open.png")
+    panel.tabs.setCurrentIndex(0)
+
+    get_settings().appearance.theme = "light"
+    photographer.window("viewer_light.png")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
