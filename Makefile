@@ -10,7 +10,7 @@ export NAPARI_CONFIG :=
 .PHONY: help demo screenshots test setup system-packages lint clean
 
 help:
-	@echo "make demo   open the viewer on the bundled sample case; without a display, write a picture of it to demo.png"
+	@echo "make demo   segment the bundled sample case into demo/, and open the viewer on it (without a display: demo.png)"
 	@echo "make screenshots   draw the pictures of docs/ again, from the real program"
 	@echo "make test   check style, types, imports and the manifest, and run the tests"
 
@@ -41,4 +41,4 @@ system-packages:
 	@touch $@
 
 clean:
-	rm -rf .venv build demo.png dist .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build demo demo.png dist .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

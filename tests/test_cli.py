@@ -239,6 +239,57 @@ def test_nothing_is_left_of_outputs_that_fail_together(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "other"]
 
 
+def test_a_report_makes_the_same_labels_again(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    options = ("--weights", weights, "--device", "cpu", "--available", "flair,t2", "--smooth", "--convention", "1-2-3")
+    code, _, err = say("predict", case, "--out", tmp_path / "seg.nii.gz", "--report", *options)
+    assert code == 0, err
+    code, _, err = say("predict", "--from", tmp_path / "seg.json", "--out", tmp_path / "again.nii.gz")
+    assert code == 0, err
+    assert (tmp_path / "again.nii.gz").read_bytes() == (tmp_path / "seg.nii.gz").read_bytes()
+    assert "Predicted from FLAIR, T2" in err
+
+
+def test_a_report_of_other_images_or_weights_is_refused(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    own = tmp_path / "own.safetensors"
+    shutil.copy(weights, own)
+    options = ("--weights", own, "--device", "cpu", "--report")
+    assert say("predict", case, "--out", tmp_path / "seg.nii.gz", *options)[0] == 0
+    torch.manual_seed(5)
+    save_checkpoint(ShaSpec(ModelConfig(widths=(4, 8, 16), voxel_mm=(4.0, 6.0))), own, {})
+    again = ("predict", "--from", tmp_path / "seg.json", "--out", tmp_path / "again.nii.gz")
+    code, _, err = say(*again)
+    assert (code, "the weights" in err) == (1, True)
+    shutil.copy(weights, own)
+    (case / "BraTS_1_t2.nii.gz").write_bytes((case / "BraTS_1_t1.nii.gz").read_bytes())
+    code, _, err = say(*again)
+    assert (code, "the T2 that the report names" in err) == (1, True)
+    assert not (tmp_path / "again.nii.gz").exists()
+    code, _, err = say(*again, "--available", "flair")
+    assert (code, "a report alone" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["view", "none"], "a file or folder at none"),
+        (["view", "--sample"], "a screen to open a window on"),
+        (["view", "--screenshot", "a.png"], "a case to take a picture of"),
+        (["view", "--sample", "--screenshot", "a.jpg"], "ends in .png"),
+        (["view", ".", "--sample"], "a case or --sample"),
+    ],
+)
+def test_mistakes_in_view(
+    arguments: list[str], expected: str, say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    code, _, err = say(*arguments)
+    if sys.platform != "linux" and "screen" in expected:
+        pytest.skip("every window system but X and Wayland is always there")
+    assert (code, expected in err) == (1, True)
+
+
 def test_evaluate_writes_a_tidy_table(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
     code, out, err = say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)
     assert code == 0, err
