@@ -3,7 +3,7 @@
     python benchmarks/thresholds.py --count 20
 
 Whole cases of the held-out setting, from seeds that neither training nor any published table uses; every subset of the
-modalities counts alike. The last line printed is a JSON object: the best threshold of each region, and its Dice there and
+modalities counts alike. The last line printed is a JSON object: the best threshold of each region, its Dice there, and
 at one half.
 """
 

@@ -20,9 +20,10 @@ from napari_shaspec.cli.simulate import Settings, case_seed
 from napari_shaspec.cli.train import Preset
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import staged
-from napari_shaspec.model.checkpoint import SIMULATED_STATEMENT, save_checkpoint
+from napari_shaspec.model.checkpoint import save_checkpoint
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
+from napari_shaspec.model.statement import SIMULATED_STATEMENT
 
 AFFINE = np.array([[-4.0, 0, 0, 40], [0, -4, 0, 44], [0, 0, 5, -30], [0, 0, 0, 1]])
 SHAPE = (20, 22, 12)

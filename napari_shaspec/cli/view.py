@@ -89,7 +89,8 @@ def _wait(panel: ShaSpecWidget) -> None:
         measured = all(each.hd95_mm is not None for each in state.agreement.values())
         if finished is None and state.result is not None and measured:
             finished = time.monotonic()
-        if state.message and state.status is Status.EMPTY and not panel.reading:
-            raise ShaSpecError("a prediction", state.message, "See above")
+        problem = "; ".join([*state.problems, *([state.message] if state.message else [])])
+        if problem and state.result is None and state.status in (Status.EMPTY, Status.READY) and not panel.reading:
+            raise ShaSpecError("a prediction", problem, "Correct it, or leave that file out")
         if time.monotonic() > end:
             raise ShaSpecError(f"a prediction within {LONGEST_SECONDS:.0f} s", "none", "Try `napari-shaspec predict`")

@@ -7,7 +7,7 @@ image at the same place show the same place.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,15 +59,25 @@ class _Basis:
     high: Tensor
 
 
+class FeaturesCancelledError(Exception):
+    """Somebody has asked for something else meanwhile."""
+
+
 class FeatureAtlas:
     """Feature maps of a session's case.
 
     The basis of the colours comes from all modalities of the case together, available or not, so that equal colours
     mean equal features across modalities and toggles.
+
+    Parameters
+    ----------
+    session
+        Whose case and network they are of.
     """
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self.session = session
+        self._cancelled: Callable[[], bool] = lambda: False
         self._grid = session.fine_grid
         self._everything = session.case.available
         self._field = session.field(self._everything, self._grid)
@@ -78,19 +88,27 @@ class FeatureAtlas:
     @property
     def levels(self) -> int:
         """How many levels the network has."""
-        return len(self._session.config.widths)
+        return len(self.session.config.widths)
 
     def channels(self, level: int) -> int:
         """How many channels a level has."""
-        return self._session.config.widths[self._level(level)]
+        return self.session.config.widths[self._level(level)]
 
-    def render(self, choice: FeatureChoice, modality: Modality, available: Collection[Modality]) -> FeatureMap | None:
+    def render(
+        self,
+        choice: FeatureChoice,
+        modality: Modality,
+        available: Collection[Modality],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> FeatureMap | None:
         """One modality's map, as a picture.
 
         Parameters
         ----------
         available
             The modalities that the network is given; for the others the stand-in is shown.
+        cancelled
+            Asked before each tile.
 
         Returns
         -------
@@ -101,7 +119,10 @@ class FeatureAtlas:
         ------
         ShaSpecError
             For a level or a channel that the network lacks.
+        FeaturesCancelledError
+            Once ``cancelled`` says so; what was computed until then is kept.
         """
+        self._cancelled = cancelled
         level = self._level(choice.level)
         if choice.view is FeatureView.CHANNEL and not 0 <= choice.channel < self.channels(level):
             raise ShaSpecError(
@@ -166,7 +187,9 @@ class FeatureAtlas:
         step = 2**level
         shape = [side // step for side in self._field.shape]
         total, weights = torch.zeros(self.channels(level), *shape), torch.zeros(shape)
-        for tile in self._session.tiles(self._everything, self._grid):
+        for tile in self.session.tiles(self._everything, self._grid):
+            if self._cancelled():
+                raise FeaturesCancelledError
             values = self._tile(kind, level, modality, tile)
             inside = tile.relative_to(self._field.start)
             place = tuple(
@@ -180,10 +203,10 @@ class FeatureAtlas:
     def _tile(self, kind: FeatureKind, level: int, modality: Modality, tile: Box) -> Tensor:
         bottom = level == self.levels - 1
         if kind is FeatureKind.SPECIFIC and not bottom:
-            return self._session.specific_maps(modality, self._grid, tile)[level]
+            return self.session.specific_maps(modality, self._grid, tile)[level]
         if kind is FeatureKind.FUSED:
-            return self._session.fused([modality], self._grid, tile)[modality.value]
-        encoding = self._session.encoding(modality, self._grid, tile)
+            return self.session.fused([modality], self._grid, tile)[modality.value]
+        encoding = self.session.encoding(modality, self._grid, tile)
         values = encoding.specific if kind is FeatureKind.SPECIFIC else (*encoding.skips, encoding.shared)[level]
         return values[0].float().cpu()
 
@@ -210,7 +233,7 @@ class FeatureAtlas:
 
     def _lattice_brain(self, level: int) -> Tensor:
         if self._brain is None:
-            brains = [self._session.brain(modality, self._grid, self._field) for modality in sorted(self._everything)]
+            brains = [self.session.brain(modality, self._grid, self._field) for modality in sorted(self._everything)]
             self._brain = torch.stack(brains).any(0)
         step = 2**level
         brain = self._brain[::step, ::step, ::step]

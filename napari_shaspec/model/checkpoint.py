@@ -16,10 +16,10 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
+from napari_shaspec.model.statement import SIMULATED_STATEMENT
 
 FORMAT = "napari-shaspec 1"
 BUNDLED = Path(__file__).parents[1] / "resources" / "shaspec_simulated.safetensors"
-SIMULATED_STATEMENT = "Trained on simulated cases only. For research; not for clinical use."
 
 
 @dataclass(frozen=True, slots=True, eq=False)

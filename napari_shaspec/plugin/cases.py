@@ -52,6 +52,7 @@ class CaseLayers:
         self._told: tuple[tuple[tuple[Modality, Layer], ...], Layer | None] = ((), None)
         self._after: tuple[Callable[[list[LayerData]], None], Callable[[], None], Callable[[Exception], None]] | None
         self._after = None
+        self._sources: dict[Layer, tuple[object, LayerSource]] = {}
         self._simulation: Latest[list[LayerData]] = Latest(
             start_thread, self._simulated, self._simulation_done, self._simulation_failed
         )
@@ -102,7 +103,7 @@ class CaseLayers:
     def choose(self, modality: Modality, name: str | None) -> None:
         """The user's own choice of a layer; one layer is one modality."""
         self._slots.pop(modality, None)
-        if name is not None:
+        if name is not None and name in self._viewer.layers:
             layer = self._viewer.layers[name]
             self._slots = {other: kept for other, kept in self._slots.items() if kept is not layer}
             self._slots[modality] = layer
@@ -115,7 +116,7 @@ class CaseLayers:
             likely = guessed_modality(layer)
             if likely not in (None, modality):
                 warnings[modality].append(f"named like {likely.title}")
-            source = source_of(layer)
+            source = self._source(layer)
             file = (source.path or Path(layer.name)).name
             warnings[modality].extend(source.notes)
             for note in notes:
@@ -162,29 +163,45 @@ class CaseLayers:
     def close(self) -> None:
         """Stop the thread that simulates."""
         self._simulation.close(20.0)
-        self._slots, self._seen, self._told = {}, [], ((), None)
+        self._slots, self._seen, self._told, self._sources = {}, [], ((), None), {}
         self._viewer = self._reference = self._after = None
 
     def _hand_on(self) -> None:
         told = (tuple(sorted(self._slots.items(), key=lambda item: item[0])), self._reference)
         if told == self._told:
+            # Perhaps one was renamed.
+            self._controller.state.slots = {modality: layer.name for modality, layer in self._slots.items()}
             return
         sources: dict[Modality, tuple[str, LayerSource]] = {}
         try:
             for modality in Modality:
                 if modality in self._slots:
                     layer = self._slots[modality]
-                    sources[modality] = (layer.name, source_of(layer))
+                    sources[modality] = (layer.name, self._source(layer))
         except Exception:
             del self._slots[modality]
             self._hand_on()
             raise
         self._told = told
-        self._controller.set_images(sources, None if self._reference is None else source_of(self._reference))
+        self._controller.set_images(sources, None if self._reference is None else self._source(self._reference))
 
     def _is_another_case(self, new: list[Layer]) -> bool:
-        folders = {_folder(layer) for layer in self._slots.values()}
-        return bool(new) and bool(folders) and folders.isdisjoint({_folder(layer) for layer in new})
+        folders = {self._folder(layer) for layer in self._slots.values()}
+        return bool(new) and bool(folders) and folders.isdisjoint({self._folder(layer) for layer in new})
+
+    def _source(self, layer: Layer) -> LayerSource:
+        """Made once for a layer's data: those of other readers are copied and checked."""
+        kept = self._sources.get(layer)
+        if kept is None or kept[0] is not layer.data:
+            kept = self._sources[layer] = (layer.data, source_of(layer))
+        return kept[1]
+
+    def _folder(self, layer: Layer) -> object:
+        """Where an image comes from; layers without a file are a place of their own, by what made them."""
+        if role_of(layer) is None:
+            return "a layer"
+        path = self._source(layer).path
+        return path.resolve().parent if path is not None else layer.metadata.get("case", "a layer")
 
     def _put_aside(self, layers: list[Layer]) -> None:
         for layer in layers:
@@ -201,12 +218,6 @@ class CaseLayers:
     def _simulation_failed(self, error: Exception) -> None:
         if self._after is not None:
             self._after[2](error)
-
-
-def _folder(layer: Layer) -> object:
-    """Where an image comes from; layers without a file are a place of their own, by what made them."""
-    path = source_of(layer).path
-    return path.resolve().parent if path is not None else layer.metadata.get("case", "a layer")
 
 
 def _others(axis: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Protocol
@@ -40,6 +40,9 @@ class Painter(Protocol):
     def begin(self, grid: Volume) -> None:
         """Labels on this grid are about to come; what somebody painted by hand is kept aside."""
 
+    def clear(self) -> None:
+        """The labels belong to another case: take them away."""
+
     def paint(self, box: Box | None, labels: NDArray[np.uint8]) -> None:
         """Put labels into a box of the grid, in file order; None is all of it."""
 
@@ -63,7 +66,7 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loaded:
-    statement: str
+    checkpoint: Checkpoint
     notes: tuple[str, ...]
 
 
@@ -97,21 +100,29 @@ class Controller:
         self.device = "auto"
         self.checkpoint: Checkpoint | None = None
         self._painter = painter
+        self._start = start
+        self._reference: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
         self._load_checkpoint = load_checkpoint
         self._open_session = open_session
         self._session: Session | None = None
         self._atlas: FeatureAtlas | None = None
         # One network at a time: a cancelled run leaves at its next tile, and the cache is no place for two.
         self._busy = Lock()
-        self._wanted: frozenset[Modality] | None = None
+        self._session_key: tuple[object, ...] = ()
+        self._off: frozenset[Modality] = frozenset()
+        self._sources: dict[Modality, LayerSource] = {}
         self._truth: NDArray[np.uint8] | None = None
         self._after_features: Callable[[dict[Modality, FeatureMap | None]], None] = lambda maps: None
+        self._without_features: Callable[[], None] = lambda: None
         self._case: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
         self._prediction: Latest[_Piece | _Loaded | Result] = Latest(
             start, self._received, on_error=self._prediction_failed
         )
+        self._post: Latest[Result] = Latest(start, self._finished, on_error=self._failed)
         self._metrics: Latest[Mapping[Region, Agreement]] = Latest(start, self._measured, on_error=self._failed)
-        self._features: Latest[dict[Modality, FeatureMap | None]] = Latest(start, self._deliver, on_error=self._failed)
+        self._features: Latest[dict[Modality, FeatureMap | None]] = Latest(
+            start, self._deliver, on_error=self._features_failed
+        )
 
     # The case
 
@@ -125,14 +136,21 @@ class Controller:
         truth
             Of the reference layer.
         """
-        self._prediction.cancel()
-        self._features.cancel()
-        self._metrics.cancel()
-        self._session = self._atlas = self._truth = None
         state = self.state
+        images = {modality: source for modality, (_, source) in sources.items()}
         state.slots = {modality: name for modality, (name, _) in sources.items()}
+        if images == self._sources and state.case is not None:
+            self._set_truth(truth)
+            return
+        if not set(images.values()) & set(self._sources.values()):
+            self._off = frozenset()  # another patient: what was switched off there says nothing here
+        self._sources = images
+        for running in (self._prediction, self._post, self._features, self._metrics):
+            running.cancel()
+        self._session, self._truth = None, None
+        self._painter.clear()
         state.encoded = frozenset()
-        state.case = state.result = None
+        state.case = state.result = state.pinned = None
         state.progress = Progress()
         state.volumes_ml, state.agreement, state.notes = {}, {}, ()
         state.message = ""
@@ -162,16 +180,41 @@ class Controller:
 
     def _assembled(self, case: Case) -> None:
         state = self.state
-        wanted = case.available if self._wanted is None else self._wanted & case.available
-        new = case.available - frozenset(self.state.available)
         state.case = case
         state.notes = case.notes
         self._truth = case.truth.data.astype(np.uint8) if case.truth is not None else None
-        # A modality that has just been loaded is switched on; one that was switched off stays off.
-        state.available = (wanted | (new if self._wanted is None else frozenset())) or case.available
+        # What is loaded is switched on, unless it was switched off before.
+        state.available = (case.available - self._off) or case.available
         state.status = Status.READY
         if state.live:
             self.predict()
+
+    def _set_truth(self, truth: LayerSource | None) -> None:
+        """Another reference, or none: labels, edits and encodings stay."""
+        case = self.state.case
+        if case is None:
+            return
+
+        def work(cancelled: Event) -> Iterator[Case]:
+            from napari_shaspec.io.assembly import combine
+
+            if truth is None:
+                yield replace(case, truth=None)
+                return
+            both = combine(
+                case.name, case.images, dict.fromkeys(case.images, Path(case.name)), truth.volume, truth.path
+            )
+            yield replace(case, truth=both.truth)
+
+        def done(changed: Case) -> None:
+            self._truth = changed.truth.data.astype(np.uint8) if changed.truth is not None else None
+            self.state.agreement = {}
+            self.state.case = changed
+            if self.state.result is not None:
+                self.labels_changed()
+
+        self._reference = Latest(self._start, done, on_error=self._failed)
+        self._reference.run(work)
 
     # Modalities
 
@@ -192,7 +235,7 @@ class Controller:
         if not available <= state.case.available or available == state.available:
             return
         state.message = ""
-        self._wanted = available
+        self._off = state.case.available - available
         state.available = available
         if state.live:
             self.predict()
@@ -208,6 +251,7 @@ class Controller:
     def set_model(self, weights: Path | None, checkpoint: Checkpoint) -> None:
         """Use another checkpoint from now on; ``weights`` is its path, None for the bundled one."""
         self.weights, self.checkpoint = weights, checkpoint
+        self.state.statement = checkpoint.statement
         self._restart()
 
     def set_device(self, device: str) -> None:
@@ -218,7 +262,7 @@ class Controller:
 
     def _restart(self) -> None:
         self.cancel(silently=True)
-        self._session = self._atlas = None
+        self._features.cancel()
         self.state.encoded = frozenset()
         if self.state.live and self.state.case is not None:
             self.predict()
@@ -229,12 +273,15 @@ class Controller:
         case, available = state.case, state.available
         if case is None or not available:
             return
-        self._features.cancel()
+        for running in (self._features, self._post, self._metrics):
+            running.cancel()
         self._painter.begin(case.grid)
         viewport = self._painter.viewport(case.grid)
-        post = self._postprocessing()
+        request = self._request(case)
+        post = _Post(dict(state.thresholds), state.smooth)
         began = time.perf_counter()
         state.message = ""
+        state.result = None
         state.status = Status.RUNNING
         state.progress = Progress("waiting" if self._busy.locked() else "preparing")
 
@@ -242,10 +289,9 @@ class Controller:
             with self._busy:
                 if cancelled.is_set():
                     return
-                session = self._ready_session(case)
-                checkpoint = self.checkpoint
-                yield _Loaded(checkpoint.statement if checkpoint is not None else "", _run_notes(session))
-                yield from _steps(session, available, viewport, post, cancelled, began)
+                checkpoint, session = self._ready_session(request, cancelled)
+                yield _Loaded(checkpoint, _run_notes(session))
+                yield from _steps(_Run(checkpoint, session, available, viewport, post, began), cancelled)
 
         self._prediction.run(work)
 
@@ -255,33 +301,50 @@ class Controller:
             self._prediction.cancel()
             self.state.progress = Progress()
             self.state.status = Status.READY
+            self.labels_changed()
             if not silently:
                 self.state.message = "Cancelled. The labels show what was reached."
 
-    def _ready_session(self, case: Case) -> Session:
-        """Made in the worker, because torch takes seconds to import."""
-        if self._session is None or self._session.case is not case:
-            if self.checkpoint is None:
-                self.checkpoint = self._load_checkpoint(self.weights)
-            self._session = self._open_session(self.checkpoint, case, self.device)
-        return self._session
+    def _request(self, case: Case) -> _Request:
+        return _Request(case, tuple(self._sources.items()), self.weights, self.checkpoint, self.device)
+
+    def _ready_session(self, request: _Request, cancelled: Event) -> tuple[Checkpoint, Session]:
+        """Made in the worker, because torch takes seconds to import; kept unless somebody chose anew meanwhile."""
+        checkpoint = request.checkpoint or self._load_checkpoint(request.weights)
+        key = (request.sources, request.device, checkpoint.sha256)
+        if self._session is not None and key == self._session_key:
+            return checkpoint, self._session
+        session = self._open_session(checkpoint, request.case, request.device)
+        if not cancelled.is_set():
+            self._session, self._session_key = session, key
+        return checkpoint, session
 
     def _received(self, item: _Piece | _Loaded | Result) -> None:
         state = self.state
         if isinstance(item, _Loaded):
-            state.statement = item.statement
-            case_notes = state.case.notes if state.case is not None else ()
-            state.notes = (*case_notes, *item.notes)
+            self.checkpoint = item.checkpoint
+            state.statement = item.checkpoint.statement
+            self._note(item.notes)
         elif isinstance(item, _Piece):
             self._painter.paint(item.box, item.labels)
             state.encoded = state.encoded | item.encoded
             state.progress = item.progress
         else:
-            self._painter.paint(None, item.labels)
-            state.progress = Progress()
-            state.status = Status.READY
-            state.result = item
-            self.labels_changed()
+            self._note(item.notes)
+            self._finished(item)
+
+    def _finished(self, result: Result) -> None:
+        state = self.state
+        self._painter.paint(None, result.labels)
+        state.progress = Progress()
+        state.status = Status.READY
+        state.result = result
+        self.labels_changed()
+        if (dict(result.thresholds), result.smooth) != (dict(state.thresholds), state.smooth):
+            self._apply_postprocessing()  # changed while the network ran
+
+    def _note(self, notes: tuple[str, ...]) -> None:
+        self.state.notes = (*(self.state.case.notes if self.state.case is not None else ()), *notes)
 
     def _prediction_failed(self, error: Exception) -> None:
         self.state.progress = Progress()
@@ -303,24 +366,22 @@ class Controller:
         if dict(thresholds) == dict(state.thresholds) and smooth == state.smooth:
             return
         state.thresholds, state.smooth = dict(thresholds), smooth
-        result = state.result
-        if result is None or self._prediction.running:
-            if self._prediction.running:
-                self.predict()
-            return
-        post = self._postprocessing()
+        self._apply_postprocessing()
+
+    def _apply_postprocessing(self) -> None:
+        result = self.state.result
+        if result is None:
+            return  # a prediction that runs will see to it when it is finished
+        thresholds, smooth = dict(self.state.thresholds), self.state.smooth
+        self._painter.begin(result.prediction.grid)
 
         def work(cancelled: Event) -> Iterator[Result]:
             prediction = result.prediction
-            labels = masks_to_labels(post.masks(prediction.probabilities, prediction.grid.voxel_volume_mm3))
+            masks = _Post(thresholds, smooth).masks(prediction.probabilities, prediction.grid.voxel_volume_mm3)
             if not cancelled.is_set():
-                yield Result(prediction, labels, result.seconds, result.device)
+                yield replace(result, labels=masks_to_labels(masks), thresholds=thresholds, smooth=smooth)
 
-        self._painter.begin(result.prediction.grid)
-        self._prediction.run(work)
-
-    def _postprocessing(self) -> _Post:
-        return _Post(dict(self.state.thresholds), self.state.smooth)
+        self._post.run(work)
 
     def labels_changed(self) -> None:
         """The labels in the layer are others now: measure them again."""
@@ -369,11 +430,11 @@ class Controller:
 
     def pin(self) -> None:
         """Put the present labels aside to compare with."""
-        labels = self._painter.labels()
-        if labels is None or self.state.case is None:
+        labels, result = self._painter.labels(), self.state.result
+        if labels is None or result is None:
             self.state.message = "There are no labels to pin yet: predict first."
             return
-        self.state.pinned = Pinned(labels.copy(), dict(self.state.volumes_ml), self.state.available)
+        self.state.pinned = Pinned(labels.copy(), dict(self.state.volumes_ml), result.prediction.available)
 
     def unpin(self) -> None:
         """Stop comparing."""
@@ -382,27 +443,38 @@ class Controller:
     # Features
 
     def request_features(
-        self, choice: FeatureChoice, deliver: Callable[[dict[Modality, FeatureMap | None]], None]
+        self,
+        choice: FeatureChoice,
+        deliver: Callable[[dict[Modality, FeatureMap | None]], None],
+        failed: Callable[[], None],
     ) -> None:
         """Compute the maps of all modalities for the present subset, and deliver them on this thread."""
         case, available = self.state.case, self.state.available
         if case is None or not available:
+            failed()
             return
-        self._after_features = deliver
+        self._after_features, self._without_features = deliver, failed
+        request = self._request(case)
 
         def work(cancelled: Event) -> Iterator[dict[Modality, FeatureMap | None]]:
-            from napari_shaspec.inference.features import FeatureAtlas
+            from napari_shaspec.inference.features import FeatureAtlas, FeaturesCancelledError
 
             with self._busy:
-                session = self._ready_session(case)
-                if self._atlas is None:
-                    self._atlas = FeatureAtlas(session)
+                if cancelled.is_set():
+                    return
+                _, session = self._ready_session(request, cancelled)
+                atlas = self._atlas
+                if atlas is None or atlas.session is not session:
+                    atlas = FeatureAtlas(session)
+                    if not cancelled.is_set():
+                        self._atlas = atlas
                 maps: dict[Modality, FeatureMap | None] = {}
-                for modality in Modality:
-                    if cancelled.is_set():
-                        return
-                    if modality.value in session.config.modalities:
-                        maps[modality] = self._atlas.render(choice, modality, available)
+                try:
+                    for modality in Modality:
+                        if modality.value in session.config.modalities:
+                            maps[modality] = atlas.render(choice, modality, available, cancelled.is_set)
+                except FeaturesCancelledError:
+                    return
             yield maps
 
         self._features.run(work)
@@ -410,14 +482,39 @@ class Controller:
     def _deliver(self, maps: dict[Modality, FeatureMap | None]) -> None:
         self._after_features(maps)
 
+    def _features_failed(self, error: Exception) -> None:
+        self._without_features()
+        self._failed(error)
+
     def close(self) -> bool:
         """Stop everything; whether all threads have ended."""
-        kinds: tuple[Latest[Case] | Latest[_Piece | _Loaded | Result], ...] = (self._case, self._prediction)
-        for each in (*kinds, self._metrics, self._features):
+        kinds = (self._case, self._reference, self._prediction, self._post, self._metrics, self._features)
+        for each in kinds:
             each.cancel()
-        ended = [each.close(CLOSING_SECONDS) for each in (*kinds, self._metrics, self._features)]
+        ended = [each.close(CLOSING_SECONDS) for each in kinds]
         self._session = self._atlas = None
         return all(ended)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    """What a run was asked for, as it stood then: the user may choose anew while it loads."""
+
+    case: Case
+    sources: tuple[tuple[Modality, LayerSource], ...]
+    weights: Path | None
+    checkpoint: Checkpoint | None
+    device: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    checkpoint: Checkpoint
+    session: Session
+    available: frozenset[Modality]
+    viewport: Box | None
+    post: _Post
+    began: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,31 +541,26 @@ def dice_of(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
     return 1.0 if total == 0 else 2 * int(np.count_nonzero(predicted & true)) / total
 
 
-def _steps(
-    session: Session,
-    available: frozenset[Modality],
-    viewport: Box | None,
-    post: _Post,
-    cancelled: Event,
-    began: float,
-) -> Iterator[_Piece | Result]:
+def _steps(run: _Run, cancelled: Event) -> Iterator[_Piece | Result]:
     """The session's tiles as labels, and the finished prediction."""
     from napari_shaspec.inference.prediction import Prediction
 
+    session, post = run.session, run.post
     grid = session.case.grid
     probabilities = np.zeros((len(Region), *grid.shape), np.float32)
-    for tile in session.stream(available, viewport):
+    for tile in session.stream(run.available, run.viewport):
         probabilities[(slice(None), *tile.box.slices)] = tile.probabilities
         if cancelled.is_set():
             return
         # Smoothing needs the whole, so it waits for the end.
         labels = masks_to_labels(nested_masks(tile.probabilities, post.thresholds))
-        yield _Piece(tile.box, labels, Progress(f"{tile.stage} pass", tile.done, tile.total), available)
+        yield _Piece(tile.box, labels, Progress(f"{tile.stage} pass", tile.done, tile.total), run.available)
+    labels = masks_to_labels(post.masks(probabilities, grid.voxel_volume_mm3))
     if cancelled.is_set():
         return
-    labels = masks_to_labels(post.masks(probabilities, grid.voxel_volume_mm3))
-    seconds = time.perf_counter() - began
-    yield Result(Prediction(probabilities, grid, available), labels, seconds, session.device)
+    prediction = Prediction(probabilities, grid, run.available)
+    seconds, notes = time.perf_counter() - run.began, _run_notes(session)
+    yield Result(prediction, labels, seconds, session.device, run.checkpoint, post.thresholds, post.smooth, notes)
 
 
 def _run_notes(session: Session) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.outputs import NIFTI, LabelForm, Outputs
 from napari_shaspec.modalities import Modality
-from napari_shaspec.plugin.controller import Controller
-from napari_shaspec.volume import Volume
+from napari_shaspec.plugin.state import Result
+from napari_shaspec.volume import Case, Volume
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -28,28 +28,32 @@ def planned_files(path: Path, form: str, probabilities: bool, maps: Mapping[Moda
 def export_result(  # noqa: PLR0913 (an export is told what and how)
     path: Path,
     form: str,
-    controller: Controller,
+    case: Case,
+    result: Result,
     labels: NDArray[np.uint8],
-    edited: bool,
     *,
-    probabilities: bool,
-    maps: Mapping[Modality, Image],
+    probabilities: bool = False,
+    maps: Mapping[Modality, Image] | None = None,
 ) -> list[Path]:
-    """Write labels as they are in the layer, and a report beside them; existing files are replaced.
+    """Write labels, and a report beside them; existing files are replaced.
+
+    Parameters
+    ----------
+    labels
+        As they are in the layer, perhaps edited since ``result``.
+    maps
+        Feature maps to write too.
 
     Raises
     ------
     ShaSpecError
-        If there is no prediction, or if a file cannot be written.
+        If a file cannot be written, or is one of the case's own images.
     """
     from napari_shaspec.inference.export import describe, export
     from napari_shaspec.io.atomic import staged
     from napari_shaspec.io.nifti import write_volume
 
-    state = controller.state
-    result, case, checkpoint = state.result, state.case, controller.checkpoint
-    if result is None or case is None or checkpoint is None:
-        raise ShaSpecError("a finished prediction", "none", "Predict first")
+    maps = maps or {}
     outputs = _outputs(path, form, probabilities)
     inputs = {file.resolve() for file in case.files.values()}
     for file in planned_files(path, form, probabilities, maps):
@@ -60,12 +64,12 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
     report = describe(
         case,
         result.prediction.available,
-        checkpoint,
+        result.checkpoint,
         result.device,
         "auto",
-        state.thresholds,
-        smooth=state.smooth,
-        edited=edited,
+        result.thresholds,
+        smooth=result.smooth,
+        edited=not np.array_equal(labels, result.labels),
     )
     files = export(outputs, case.grid, labels, result.prediction.probabilities, report, overwrite=True)
     pictures = _feature_files(outputs.path, maps)

@@ -93,7 +93,8 @@ class FeatureLayers:
         ]
         rest = [each for each in layers if each not in first and each not in cells]
         self._sort([*first, *cells, *rest])
-        grid.stride = LAYERS_IN_A_CELL
+        # Without labels there are no outlines, and each layer is a cell of its own.
+        grid.stride = LAYERS_IN_A_CELL if self.outlines else 1
         grid.shape = (-1, -1)
         grid.enabled = True
         for layer in self._titled(image):

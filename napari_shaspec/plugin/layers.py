@@ -34,6 +34,9 @@ LayerData: TypeAlias = tuple[NDArray[np.generic], dict[str, Any], str]
 TAG = "napari_shaspec"
 """Key of a layer's ``metadata`` under which its `LayerSource` is kept."""
 
+REPORT = "napari_shaspec_export"
+"""Key under which the network's labels keep the function that exports them with their report."""
+
 WINDOW_PERCENT = (1.0, 99.5)
 REVERSED = [2, 1, 0, 3]
 

@@ -8,7 +8,7 @@ from threading import Event
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.plugin.latest import Handle, Start
 from napari_shaspec.plugin.layers import LayerData
-from napari_shaspec.plugin.reader import read_layers
+from napari_shaspec.plugin.reader import files_of, read_file
 
 
 class Opening:
@@ -42,12 +42,18 @@ class Opening:
 
         def work() -> Iterator[LayerData | ShaSpecError]:
             for path in paths:
-                if self._cancelled.is_set():
-                    return
                 try:
-                    yield from read_layers(path)
+                    files = files_of(path)
                 except ShaSpecError as error:
                     yield error
+                    continue
+                for file in files:
+                    if self._cancelled.is_set():
+                        return
+                    try:
+                        yield read_file(file)
+                    except ShaSpecError as error:
+                        yield error
 
         def received(item: LayerData | ShaSpecError) -> None:
             if self._cancelled.is_set():
@@ -57,12 +63,16 @@ class Opening:
             else:
                 self._add(item)
 
+        def ended() -> None:
+            if not self._cancelled.is_set():
+                done()
+
         def failed(error: Exception) -> None:
-            done()
+            ended()
             raise error  # a bug: napari shows where
 
         self._handles = [handle for handle in self._handles if not handle.wait(0)]
-        self._handles.append(self._start(work, received, done, failed))
+        self._handles.append(self._start(work, received, ended, failed))
 
     def close(self, seconds: float) -> bool:
         """Stop at the next file; whether the threads have ended."""

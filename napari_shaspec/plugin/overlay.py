@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_shaspec.box import Box
-from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, Role
+from napari_shaspec.plugin.layers import REPORT, TAG, LayerSource, Placement, Role
 from napari_shaspec.plugin.palette import CHANGE_COLOURS, GAINED, LOST, REGION_COLOURS, flat_look, label_look
 from napari_shaspec.regions import Label, Region
 from napari_shaspec.volume import Volume
@@ -168,6 +168,16 @@ class Overlay:
             layer.opacity = 0.4 if filled else 1.0
             layer.visible = visible
 
+    def set_editable(self, *, editable: bool) -> None:
+        """No brush while the network paints: strokes would be painted over without a word."""
+        if self.layer is not None:
+            self.layer.editable = editable
+
+    def set_export(self, function: Callable[..., object] | None) -> None:
+        """What *File > Save* does with the label map: export it with its report."""
+        if self.layer is not None:
+            self.layer.metadata = {**self.layer.metadata, REPORT: function}
+
     def set_opacity(self, opacity: float) -> None:
         """Of the label map, 0 to 1."""
         self._opacity = opacity
@@ -194,7 +204,9 @@ class Overlay:
             self.change.data = shown
 
     def clear(self) -> None:
-        """Remove all layers that were added here."""
+        """Remove all layers that were added here, but for labels that somebody has edited."""
+        if self.edited():
+            self._release_edited()
         mine = [layer for layer in (self.layer, *self.regions.values(), self.change) if layer is not None]
         self.layer, self.change = None, None
         self.regions = {}
@@ -244,20 +256,26 @@ class Overlay:
 
     def _keep_edits(self) -> None:
         """Edits are work: the layer stays with the user, undo included, and the network gets a new one."""
-        canvas, old = self._canvas, self.layer
+        canvas = self._canvas
         assert canvas is not None
-        assert old is not None
+        old = self._release_edited()
+        labels = canvas.labels.copy()
+        self._canvas = replace(canvas, labels=labels, given=labels.copy(), seen=labels.copy())
+        self._add_labels(labels)
         layers = self._viewer.layers
+        layers.move(layers.index(self.layer), layers.index(old) + 1)
+
+    def _release_edited(self) -> Labels:
+        old, layers = self.layer, self._viewer.layers
+        assert old is not None
         taken = {layer.name for layer in layers}
         name, count = f"{LABELS_NAME} (edited)", 2
         while name in taken:
             name, count = f"{LABELS_NAME} (edited {count})", count + 1
         self._listen(old, on=False)
-        old.name, old.visible = name, False
-        labels = canvas.labels.copy()
-        self._canvas = replace(canvas, labels=labels, given=labels.copy(), seen=labels.copy())
-        self._add_labels(labels)
-        layers.move(layers.index(self.layer), layers.index(old) + 1)
+        old.name, old.visible, old.editable = name, False, True
+        self.layer = None
+        return old
 
     def _listen(self, layer: Labels | None, *, on: bool) -> None:
         if layer is not None:

@@ -6,6 +6,7 @@ Several dropped files reach a reader one by one, so a file becomes one layer, an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_shaspec.io.cases import case_files
@@ -33,32 +34,60 @@ def read_layers(paths: Paths) -> list[LayerData]:
     ShaSpecError
         As `read_volume`, and if a folder holds no case or several.
     """
-    layers: list[LayerData] = []
-    for path in _listed(paths):
-        if path.is_dir():
-            found = case_files(path)
-            # The last layer lies on top: FLAIR, which shows a glioma best.
-            for modality in reversed(list(found.images)):
-                top = modality == next(iter(found.images))
-                layers.append(_image(found.images[modality], modality, visible=top))
-            if found.truth is not None:
-                layers.append(_labels(found.truth))
-        elif is_label_map(path):
-            layers.append(_labels(path))
-        else:
-            layers.append(_image(path, recognise(path)))
-    return layers
+    return [read_file(file) for path in _listed(paths) for file in files_of(path)]
 
 
-def _image(path: Path, modality: Modality | None, *, visible: bool = True) -> LayerData:
-    volume, notes = read_volume(path)
-    name = modality.title if modality is not None else file_stem(path)
-    return image_layer(LayerSource(volume, path, modality, notes), name, visible=visible)
+@dataclass(frozen=True, slots=True)
+class LayerFile:
+    """A file that becomes a layer.
+
+    Parameters
+    ----------
+    modality
+        What it shows; None where its name does not say.
+    is_labels
+        Whether it is a label map.
+    visible
+        Whether the layer is shown at first.
+    """
+
+    path: Path
+    modality: Modality | None = None
+    is_labels: bool = False
+    visible: bool = True
 
 
-def _labels(path: Path) -> LayerData:
-    volume, notes = read_labels(path)
-    return reference_layer(LayerSource(volume, path, None, notes))
+def files_of(path: str | Path) -> list[LayerFile]:
+    """The file itself, or those of a case folder; the last lies on top: FLAIR, which shows a glioma best.
+
+    Raises
+    ------
+    ShaSpecError
+        If a folder holds no case or several.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [LayerFile(path, recognise(path), is_label_map(path))]
+    found = case_files(path)
+    first = next(iter(found.images))
+    files = [LayerFile(found.images[each], each, visible=each == first) for each in reversed(list(found.images))]
+    return [*files, *([LayerFile(found.truth, is_labels=True)] if found.truth is not None else [])]
+
+
+def read_file(file: LayerFile) -> LayerData:
+    """Read a file into a layer.
+
+    Raises
+    ------
+    ShaSpecError
+        As `read_volume`.
+    """
+    if file.is_labels:
+        volume, notes = read_labels(file.path)
+        return reference_layer(LayerSource(volume, file.path, None, notes))
+    volume, notes = read_volume(file.path)
+    name = file.modality.title if file.modality is not None else file_stem(file.path)
+    return image_layer(LayerSource(volume, file.path, file.modality, notes), name, visible=file.visible)
 
 
 def _listed(paths: Paths) -> list[Path]:

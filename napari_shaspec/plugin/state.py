@@ -16,6 +16,7 @@ from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.prediction import Prediction
+    from napari_shaspec.model.checkpoint import Checkpoint
     from napari_shaspec.volume import Case
 
 
@@ -42,12 +43,22 @@ class Result:
         From request to result.
     device
         Where the network ran.
+    checkpoint
+        The network.
+    thresholds, smooth
+        What made labels of probabilities.
+    notes
+        What happened on the way: a device that was full.
     """
 
     prediction: Prediction
     labels: NDArray[np.uint8]
     seconds: float
     device: str
+    checkpoint: Checkpoint
+    thresholds: Mapping[Region, float]
+    smooth: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +101,8 @@ class PluginState:
         What the network is given: a non-empty subset of the case's modalities, once there are any.
     encoded
         Modalities that the network has encoded already.
+    problems
+        What could not be opened lately.
     message
         What the user has to know now: an error, or why something did not happen.
     notes
@@ -109,6 +122,7 @@ class PluginState:
     live: bool = True
     status: Status = Status.EMPTY
     progress: Progress = field(default_factory=Progress)
+    problems: tuple[str, ...] = ()
     message: str = ""
     notes: tuple[str, ...] = ()
     statement: str = ""

@@ -1,29 +1,41 @@
-"""Run work in napari's threads; napari shows that it runs, and waits for it in its tests."""
+"""Run work in threads of our own, and bring what they yield to the thread of Qt's event loop.
+
+napari's workers share a pool of as many threads as there are cores, in which a waiting run would hold up all others;
+they swallow a RuntimeError in a generator, and are broken off without closing it when the window closes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event
-from typing import TypeVar
+from threading import Thread
+from typing import Any, TypeVar
+
+from qtpy.QtCore import QObject, Signal
 
 from napari_shaspec.plugin.latest import Handle
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    error: Exception
+class _Relay(QObject):
+    """Lives where it was made; what is emitted from another thread arrives there, in order."""
+
+    item = Signal(object)
+    error = Signal(object)
+    done = Signal()
 
 
-@dataclass(frozen=True, slots=True)
-class _Thread:
-    ended: Event
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    thread: Thread
+    relay: _Relay
 
     def wait(self, seconds: float) -> bool:
         """See `Handle`."""
-        return self.ended.wait(seconds)
+        self.thread.join(seconds)
+        return not self.thread.is_alive()
 
 
 def start_thread(
@@ -32,34 +44,26 @@ def start_thread(
     on_done: Callable[[], None],
     on_error: Callable[[Exception], None],
 ) -> Handle:
-    """Begin the work in a thread; the callbacks come on the thread of Qt's event loop."""
-    from napari.qt.threading import create_worker
+    """Begin the work in a thread; the callbacks come on the thread of the event loop, one of the last two last."""
+    relay = _Relay()
+    relay.item.connect(on_item)
+    relay.error.connect(on_error)
+    relay.done.connect(on_done)
 
-    ended = Event()
+    def tell(signal: Any, *arguments: object) -> None:
+        # At the exit of the program Qt's part may be gone before this thread is.
+        with suppress(RuntimeError):
+            signal.emit(*arguments)
 
-    def guarded() -> Iterator[Item | _Failure]:
-        # A RuntimeError in a generator would end napari's worker without a word, so errors travel as results.
+    def run() -> None:
         try:
-            yield from work()
+            for result in work():
+                tell(relay.item, result)
         except Exception as error:  # noqa: BLE001 (whatever it is, the user is told)
-            yield _Failure(error)
-        finally:
-            ended.set()
-
-    failed = Event()
-
-    def received(result: Item | _Failure) -> None:
-        if isinstance(result, _Failure):
-            failed.set()
-            on_error(result.error)
+            tell(relay.error, error)
         else:
-            on_item(result)
+            tell(relay.done)
 
-    def finished() -> None:
-        if not failed.is_set():
-            on_done()
-
-    create_worker(
-        guarded, _start_thread=True, _ignore_errors=True, _connect={"yielded": received, "finished": finished}
-    )
-    return _Thread(ended)
+    thread = Thread(target=run, name="napari-shaspec", daemon=True)
+    thread.start()
+    return _Running(thread, relay)

@@ -12,9 +12,9 @@ import numpy as np
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.nifti import write_volume
-from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, source_of
+from napari_shaspec.plugin.layers import REPORT, TAG, LayerSource, Placement, Role, source_of
 from napari_shaspec.plugin.settings import Settings
-from napari_shaspec.regions import Label, to_convention
+from napari_shaspec.regions import to_convention
 from napari_shaspec.volume import Volume
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[st
     """Save a Labels layer; one that holds a tumour's labels in the convention of the settings."""
     volume = _volume(data, meta, "labels")
     values = np.asarray(volume.data)
-    if set(np.unique(values).tolist()) <= set(Label) and values.dtype.kind in "iu":
+    metadata = meta.get("metadata", {})
+    source, describe = metadata.get(TAG), metadata.get(REPORT)
+    if describe is not None:  # the network's labels: the same files as from the panel's own form
+        return [str(file) for file in describe(Path(path), Settings.load().convention, values)]
+    # Only labels of ours are translated: in anybody else's, a 4 is a 4.
+    if isinstance(source, LayerSource) and source.role is not Role.IMAGE:
         values = to_convention(values, Settings.load().convention)
     write_volume(volume.with_data(values), path, overwrite=True)
     return [path]

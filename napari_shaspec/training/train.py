@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
 from napari_shaspec.io.cases import CaseFiles
-from napari_shaspec.model.checkpoint import SIMULATED_STATEMENT, save_checkpoint
+from napari_shaspec.model.checkpoint import save_checkpoint
+from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.simulate.settings import HELD_OUT, TRAINING
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import HELD_OUT_FIRST, Batch, SimulatedBatches, held_out_batches

@@ -31,9 +31,7 @@ def open_panel() -> ShaSpecWidget:
 
 def segment() -> None:
     """Open the panel, and predict."""
-    panel = open_panel()
-    if panel.state.case is not None:
-        panel.controller.predict()
+    open_panel().predict()
 
 
 def show_features() -> None:

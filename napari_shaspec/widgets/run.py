@@ -91,6 +91,7 @@ class RunPanel(QWidget):
             progress=self.refresh,
             live=self.refresh,
             message=self.refresh,
+            problems=self.refresh,
             notes=self.refresh,
             statement=self.refresh,
             case=self.refresh,
@@ -133,7 +134,7 @@ class RunPanel(QWidget):
             self.button.setToolTip("Segment with the modalities that are switched on")
         self._refresh_bar()
         self.statement.setText(state.statement)
-        self.message.setText(state.message)
+        self.message.setText("\n".join([*state.problems, *([state.message] if state.message else [])]))
         self.notes.setText("\n".join(state.notes))
         for line in (self.statement, self.message, self.notes):
             line.setVisible(bool(line.text()))

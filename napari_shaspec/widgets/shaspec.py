@@ -9,6 +9,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -25,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
+from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.cases import CaseLayers
 from napari_shaspec.plugin.controller import CLOSING_SECONDS, Controller
@@ -36,9 +38,10 @@ from napari_shaspec.plugin.layers import LayerData, show_radiologically
 from napari_shaspec.plugin.opening import Opening
 from napari_shaspec.plugin.overlay import Overlay, region_mask
 from napari_shaspec.plugin.sessions import list_devices, load_weights, open_session
-from napari_shaspec.plugin.state import PluginState, Status
+from napari_shaspec.plugin.state import PluginState, Result, Status
 from napari_shaspec.plugin.threads import start_thread
-from napari_shaspec.regions import Region
+from napari_shaspec.regions import Convention, Region
+from napari_shaspec.volume import Case
 from napari_shaspec.widgets.drop import DropFilter
 from napari_shaspec.widgets.features import FeaturesPanel
 from napari_shaspec.widgets.forms import ExportForm, OpenForm, SimulateForm
@@ -76,21 +79,28 @@ class ShaSpecWidget(QWidget):
         remembered = settings.Settings.load()
         self.viewer = viewer
         self.state = PluginState(live=remembered.live)
+        if remembered.weights_path is None:
+            self.state.statement = SIMULATED_STATEMENT
+            if remembered.weights:
+                self.state.message = f"{remembered.weights} is gone: the bundled weights are used instead."
         self.overlay = Overlay(viewer, remembered.opacity)
         self.features = FeatureLayers(viewer)
         self.controller = Controller(self.state, self.overlay, start_thread, load_weights, open_session)
         self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
         self.layers = CaseLayers(viewer, self.controller)
-        self.opening = Opening(start_thread, self._add_layer, lambda error: self._tell(str(error)))
+        self.opening = Opening(start_thread, self._add_layer, self._opening_failed)
         self._models: Latest[tuple[Path | None, Checkpoint]] = Latest(
             start_thread, self._use_model, on_error=self._model_refused
         )
         self._closed = False
         self._pointed = False
         self._reading = 0
-        self._host: QObject | None = None
+        self._host: QWidget | None = None
         self._settle_layers = self._timer(self._update_layers)
         self._settle_edits = self._timer(self._measure)
+        self._settle_opacity = self._timer(self._remember_opacity)
+        self._exporting: Latest[list[Path]] = Latest(start_thread, self._exported, on_error=self._export_failed)
+        self._predict_soon = False
         self._build(remembered)
         self._connect()
         show_radiologically(viewer)
@@ -210,14 +220,15 @@ class ShaSpecWidget(QWidget):
             status=self._on_status,
         )
         layers = self.viewer.layers.events
-        for event in (layers.inserted, layers.removed):
+        for event in (layers.inserted, layers.removed, layers.renamed):
             event.connect(self._on_layers)
         self.viewer.mouse_move_callbacks.append(self._on_mouse_move)
         self._drops = DropFilter(self, self.open_paths)
         self._shortcuts = [
             self._shortcut(str(number), partial(self._toggle, modality)) for number, modality in enumerate(Modality, 1)
         ]
-        self._shortcuts.append(self._shortcut("Esc", controller.cancel))
+        self._escape = self._shortcut("Esc", controller.cancel)
+        self._escape.setEnabled(False)  # only while something runs: napari's polygon tool uses it too
 
     def _shortcut(self, keys: str, slot: Callable[[], None]) -> QShortcut:
         shortcut = QShortcut(QKeySequence(keys), self)
@@ -229,6 +240,7 @@ class ShaSpecWidget(QWidget):
     def open_paths(self, paths: list[str]) -> None:
         """Open files or a case folder in a thread; what cannot be read becomes one message, and the rest is opened."""
         self._reading += 1
+        self.state.problems = ()
         self.state.message = f"Reading {', '.join(Path(path).name for path in paths[:4])}..."
 
         def done() -> None:
@@ -238,6 +250,10 @@ class ShaSpecWidget(QWidget):
             self._settle_layers.start()
 
         self.opening.open(paths, done)
+
+    def _opening_failed(self, error: ShaSpecError) -> None:
+        self.state.problems = (*self.state.problems, str(error))
+        self._notify(str(error))
 
     @property
     def reading(self) -> bool:
@@ -250,32 +266,46 @@ class ShaSpecWidget(QWidget):
         data, options, kind = layer
         self.viewer.add_layer(Layer.create(data, options, kind))
 
+    def predict(self) -> None:
+        """Predict now, or as soon as the case is put together."""
+        if self.state.case is None:
+            self._predict_soon = True
+        else:
+            self.controller.predict()
+
     def export(self, path: Path, form: str, probabilities: bool, features: bool) -> None:
         """Write labels and what else was asked for; files that exist are replaced only after a question."""
         from napari_shaspec.plugin.exporting import planned_files
 
-        result = self.state.result
+        result, case = self.state.result, self.state.case
         labels = self.overlay.labels()
-        if result is None or labels is None or self.controller.checkpoint is None:
+        if result is None or labels is None or case is None:
             self._tell("There is nothing to export yet: predict first.")
             return
         if not path.name:
             self._tell("Choose a file name for the labels first, such as seg.nii.gz.")
             return
         maps = self.features.maps if features else {}
-        try:
-            existing = [each.name for each in planned_files(path, form, probabilities, maps) if each.exists()]
-            if existing and not self._confirm(f"Replace {', '.join(existing)}?"):
-                return
-            written = export_result(
-                path, form, self.controller, labels, self.overlay.edited(), probabilities=probabilities, maps=maps
-            )
-        except ShaSpecError as error:
-            self._tell(str(error))
+        existing = [each.name for each in planned_files(path, form, probabilities, maps) if each.exists()]
+        if existing and not self._confirm(f"Replace {', '.join(existing)}?"):
             return
         if form != "regions":
             settings.remember(label_convention=form)
-        self.state.message = f"Wrote {', '.join(each.name for each in written)} to {path.parent}"
+        self.state.message = "Writing..."
+        labels, shown = labels.copy(), dict(maps)
+
+        def work(cancelled: Event) -> Iterator[list[Path]]:
+            yield export_result(path, form, case, result, labels, probabilities=probabilities, maps=shown)
+
+        self._exporting.run(work)
+
+    def _exported(self, written: list[Path]) -> None:
+        self.state.message = f"Wrote {', '.join(each.name for each in written)} to {written[0].parent}"
+
+    def _export_failed(self, error: Exception) -> None:
+        self._tell(str(error))
+        if not isinstance(error, ShaSpecError):
+            raise error
 
     def simulate(self, seed: int, voxel_mm: float) -> None:
         """Draw a simulated case in a thread, and open it as layers."""
@@ -338,7 +368,10 @@ class ShaSpecWidget(QWidget):
 
     def _set_opacity(self, opacity: float) -> None:
         self.overlay.set_opacity(opacity)
-        settings.remember(opacity=opacity)
+        self._settle_opacity.start()
+
+    def _remember_opacity(self) -> None:
+        settings.remember(opacity=self.overlay_panel.opacity.value() / 100)
 
     # What happens
 
@@ -361,21 +394,30 @@ class ShaSpecWidget(QWidget):
     def _on_case(self, *_: object) -> None:
         self.modalities.set_warnings(self.layers.warnings())
         self._pointed = False
-        if self.state.case is not None:
+        if self.state.case is None:
+            self.features.remove()  # of another case; they come again with its labels
+            return
+        if self.state.result is None:
             self.layers.point_at(None)
 
     def _on_status(self, status: Status, *_: object) -> None:
-        if status is Status.EMPTY and self.features.shown:
-            self.features.remove()
+        self._escape.setEnabled(status is Status.RUNNING)
+        self.overlay.set_editable(editable=status is not Status.RUNNING)
+        if status is Status.READY and self.state.result is None:
+            self.features_panel.set_line("")
+        if status is Status.READY and self._predict_soon:
+            self._predict_soon = False
+            self.controller.predict()
 
     def _on_available(self, *_: object) -> None:
         if self.features_panel.button.isChecked() and not self.state.live:
             self._features_wanted(self.features_panel.choice())
 
     def _on_result(self, *_: object) -> None:
-        result = self.state.result
-        if result is None:
+        result, case = self.state.result, self.state.case
+        if result is None or case is None:
             return
+        self.overlay.set_export(partial(_save, case, result))
         if not self._pointed:  # once for each case: later the user has chosen the place
             self._pointed = True
             self.layers.point_at(result.labels)
@@ -393,7 +435,6 @@ class ShaSpecWidget(QWidget):
             self.overlay.show_region(
                 region, visible=box.isChecked(), filled=self.overlay_panel.filled[region].isChecked()
             )
-        self._show_change()
         self.features.refresh_outlines()
 
     def _on_redraw(self) -> None:
@@ -446,7 +487,7 @@ class ShaSpecWidget(QWidget):
                 )
                 self._arrange_features()
 
-        self.controller.request_features(choice, deliver)
+        self.controller.request_features(choice, deliver, lambda: self.features_panel.set_line(""))
 
     def _arrange_features(self, *_: object) -> None:
         if self.features_panel.grid.isChecked() and self.features.shown:
@@ -456,9 +497,12 @@ class ShaSpecWidget(QWidget):
 
     def _tell(self, text: str) -> None:
         """In the panel, where it stays, and as napari's own message."""
+        self.state.message = text
+        self._notify(text)
+
+    def _notify(self, text: str) -> None:
         from napari.utils.notifications import show_warning
 
-        self.state.message = text
         show_warning(text)
 
     def _confirm(self, question: str) -> bool:
@@ -468,8 +512,11 @@ class ShaSpecWidget(QWidget):
     # The end
 
     def event(self, event: QEvent | None) -> bool:
-        """Notice when napari takes the dock away, or closes the window."""
-        if event is not None and event.type() in (QEvent.Type.DeferredDelete, QEvent.Type.Close):
+        """Notice when napari takes the panel out of its dock, or deletes it."""
+        if event is not None and (
+            event.type() is QEvent.Type.DeferredDelete
+            or (event.type() is QEvent.Type.ParentChange and self.parent() is None)
+        ):
             self.shut_down()
         return super().event(event)
 
@@ -485,9 +532,15 @@ class ShaSpecWidget(QWidget):
             window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
-        """The window closes: stop before napari takes things apart."""
-        if event is not None and event.type() == QEvent.Type.Close and watched is self._host:
-            self.shut_down()
+        """The window closes: stop before napari takes things apart.
+
+        A visible window may still refuse to close, after a question; once it is hidden, it has not.
+        """
+        if event is not None and self._host is not None and watched is self._host:
+            hidden = event.type() == QEvent.Type.Hide and not event.spontaneous()
+            never_shown = event.type() == QEvent.Type.Close and not self._host.isVisible()
+            if hidden or never_shown:
+                self.shut_down()
         return False
 
     def shut_down(self) -> None:
@@ -497,13 +550,14 @@ class ShaSpecWidget(QWidget):
         self._closed = True
         self._settle_layers.stop()
         self._settle_edits.stop()
+        self._settle_opacity.stop()
         self._drops.remove()
         if self._host is not None:
             self._host.removeEventFilter(self)
         self.overlay.changed.disconnect(self._on_redraw)
         self.state.forget(self._listening)
         layers = self.viewer.layers.events
-        for event in (layers.inserted, layers.removed):
+        for event in (layers.inserted, layers.removed, layers.renamed):
             event.disconnect(self._on_layers)
         if self._on_mouse_move in self.viewer.mouse_move_callbacks:
             self.viewer.mouse_move_callbacks.remove(self._on_mouse_move)
@@ -511,12 +565,18 @@ class ShaSpecWidget(QWidget):
             panel.close_panel()
         self.opening.close(CLOSING_SECONDS)
         self._models.close(CLOSING_SECONDS)
+        self._exporting.close(CLOSING_SECONDS)
         self.layers.close()
         self.controller.close()
         self.overlay.close()
         self.features.close()
         # Qt keeps what is connected to it alive, and that must not be a viewer.
         self._host = self.viewer = None
+
+
+def _save(case: Case, result: Result, path: Path, convention: Convention, shown: NDArray[np.uint8]) -> list[Path]:
+    """*File > Save*: the same files as from the export form."""
+    return export_result(path, convention.value, case, result, shown)
 
 
 def _title(text: str) -> QLabel:

@@ -20,9 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.model.checkpoint import FORMAT, SIMULATED_STATEMENT, load_checkpoint, save_checkpoint
+from napari_shaspec.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
+from napari_shaspec.model.statement import SIMULATED_STATEMENT
 
 TRAINING = {"command": "napari-shaspec train", "seed": 3, "seconds": 1.5}
 

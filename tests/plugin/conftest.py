@@ -86,6 +86,9 @@ class FakePainter:
         if self.array is None or self.array.shape != grid.shape:
             self.array = np.zeros(grid.shape, np.uint8)
 
+    def clear(self) -> None:
+        self.array = None
+
     def paint(self, box: Box | None, labels: NDArray[np.uint8]) -> None:
         assert self.array is not None
         self.array[box.slices if box is not None else ...] = labels
@@ -125,6 +128,7 @@ class FakeSession:
 @dataclass(frozen=True)
 class FakeCheckpoint:
     statement: str = "For tests only."
+    sha256: str = "0"
 
 
 @dataclass
@@ -137,13 +141,16 @@ class Bench:
     sessions: list[FakeSession]
     controller: Controller
 
-    def load(self, *modalities: Modality) -> None:
-        """Images of these modalities, put together."""
-        random = np.random.default_rng(2)
-        sources = {
-            modality: (modality.title, LayerSource(Volume(random.random(SHAPE, np.float32), np.eye(4))))
-            for modality in modalities or Modality
-        }
+    patients: dict[str, dict[Modality, LayerSource]] = field(default_factory=dict)
+
+    def load(self, *modalities: Modality, patient: str = "one") -> None:
+        """Images of these modalities, put together; the same patient's are the same each time."""
+        random = np.random.default_rng(len(self.patients))
+        if patient not in self.patients:
+            self.patients[patient] = {
+                modality: LayerSource(Volume(random.random(SHAPE, np.float32), np.eye(4))) for modality in Modality
+            }
+        sources = {modality: (modality.title, self.patients[patient][modality]) for modality in modalities or Modality}
         self.controller.set_images(sources, None)
         self.jobs.started[-1].finish()
 

@@ -12,7 +12,7 @@ from napari_shaspec.plugin.layers import LayerSource
 from napari_shaspec.plugin.state import Status
 from napari_shaspec.regions import Region
 from napari_shaspec.volume import Volume
-from tests.plugin.conftest import SHAPE, Bench
+from tests.plugin.conftest import SHAPE, Bench, FakeCheckpoint
 
 ALL = frozenset(Modality)
 
@@ -138,7 +138,75 @@ def test_switched_off_stays_off_when_another_image_comes(bench: Bench) -> None:
     bench.load(Modality.FLAIR, Modality.T1)
     bench.controller.set_available(Modality.T1, False)
     bench.load(Modality.FLAIR, Modality.T1, Modality.T2)
-    assert Modality.T1 not in bench.state.available
+    assert bench.state.available == {Modality.FLAIR, Modality.T2}  # and what is new is on
+    bench.load(patient="two")
+    assert bench.state.available == ALL  # what was switched off for one patient says nothing of another
+
+
+def test_nothing_of_one_patient_is_left_on_the_next(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    bench.controller.pin()
+    assert bench.painter.array is not None
+    bench.state.live = False
+    bench.load(patient="two")
+    assert bench.painter.array is None
+    assert bench.state.result is None
+    assert bench.state.pinned is None
+    assert dict(bench.state.volumes_ml) == {}
+
+
+def test_another_reference_leaves_labels_and_encodings_alone(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    result, asked = bench.state.result, len(bench.sessions[0].asked)
+    sources = {modality: (modality.title, source) for modality, source in bench.patients["one"].items()}
+    truth = LayerSource(Volume(np.full(SHAPE, 4, np.uint8), np.eye(4)))
+    bench.controller.set_images(sources, truth)
+    bench.jobs.finish_all()
+    assert bench.state.result is result
+    assert len(bench.sessions[0].asked) == asked
+    assert bench.state.agreement[Region.ET].dice == 1
+    bench.controller.set_images(sources, None)
+    bench.jobs.finish_all()
+    assert dict(bench.state.agreement) == {}
+
+
+def test_a_result_names_what_made_it(bench: Bench) -> None:
+    bench.load(Modality.FLAIR)
+    bench.controller.set_postprocessing({Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}, False)  # while it runs
+    bench.jobs.finish_all()
+    assert bench.state.result is not None
+    assert bench.state.result.thresholds[Region.ET] == 0.05
+    assert bench.state.volumes_ml[Region.ET] > 0
+    assert len(bench.sessions[0].asked) == 1
+
+
+def test_there_is_no_result_while_labels_are_of_two_subsets(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    bench.controller.set_available(Modality.T1C, False)
+    job = bench.jobs.started[-1]
+    job.step()
+    job.step()
+    bench.controller.cancel()
+    assert bench.state.result is None
+    bench.controller.pin()
+    assert bench.state.pinned is None
+    assert bench.state.volumes_ml[Region.ET] == pytest.approx(3 * 7 * 8 / 1000)  # the half that is still the old one
+
+
+def test_a_model_chosen_while_another_loads_is_the_one_that_runs(bench: Bench) -> None:
+    bench.load()
+    first = bench.jobs.started[-1]
+    first.step()
+    bench.controller.set_model(None, FakeCheckpoint(sha256="other"))  # type: ignore[arg-type]
+    while not first.ended:
+        first.step()
+    bench.jobs.finish_all()
+    assert len(bench.sessions) == 2
+    assert bench.state.result is not None
+    assert bench.state.result.checkpoint.sha256 == "other"
 
 
 def test_thresholds_need_no_network(bench: Bench) -> None:
@@ -173,7 +241,8 @@ def test_volumes_and_agreement_follow_edits(bench: Bench) -> None:
 def test_a_pin_keeps_its_own_copy(bench: Bench) -> None:
     bench.load()
     bench.controller.pin()
-    assert bench.state.pinned is None or bench.state.pinned.labels.max() == 0
+    assert bench.state.pinned is None
+    assert "predict first" in bench.state.message
     bench.jobs.finish_all()
     bench.controller.pin()
     bench.controller.set_available(Modality.T1C, False)

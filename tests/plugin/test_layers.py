@@ -14,7 +14,8 @@ from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.nifti import read_volume, write_volume
 from napari_shaspec.modalities import Modality
-from napari_shaspec.plugin.layers import LayerSource, Placement, guessed_modality, image_layer, source_of
+from napari_shaspec.plugin import settings
+from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, Role, guessed_modality, image_layer, source_of
 from napari_shaspec.plugin.writer import write_image, write_labels
 from napari_shaspec.volume import Volume
 
@@ -88,7 +89,7 @@ def test_nifti_to_layer_to_nifti(order: tuple[int, ...], signs: tuple[int, ...],
     labels = np.random.default_rng(9).choice(np.array([0, 1, 2, 4], np.uint8), volume.shape)
     placement = Placement.of(source.volume)
     painted = Labels(placement.to_display(labels), **placement.keywords())
-    painted.metadata = layer.metadata
+    painted.metadata = {TAG: LayerSource(source.volume, role=Role.RESULT)}
     assert write_labels(str(second), *painted.as_layer_data_tuple()[:2]) == [str(second)]
     before, after = nib.load(first), nib.load(second)
     np.testing.assert_array_equal(np.asarray(after.dataobj), labels)
@@ -131,6 +132,14 @@ def test_axis_labels_of_another_reader_count() -> None:
 def test_layers_that_are_no_image(data: np.ndarray, options: dict[str, object], expected: str) -> None:
     with pytest.raises(ShaSpecError, match=expected):
         source_of(Image(data, **options, contrast_limits=(0, 1)))
+
+
+def test_labels_of_others_are_saved_as_they_are(tmp_path: Path) -> None:
+    settings.remember(label_convention="1-2-3")
+    labels = Labels(np.random.default_rng(2).choice(np.array([0, 1, 2, 4], np.uint8), (4, 5, 6)))
+    write_labels(str(tmp_path / "a.nii"), *labels.as_layer_data_tuple()[:2])
+    settings.remember(label_convention="1-2-4")
+    assert set(np.unique(nib.load(tmp_path / "a.nii").dataobj).tolist()) == {0, 1, 2, 4}
 
 
 def test_colours_are_not_saved_as_values(tmp_path: Path) -> None:

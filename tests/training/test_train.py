@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.model.checkpoint import SIMULATED_STATEMENT, load_checkpoint
+from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
+from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
 from napari_shaspec.training import data
 from napari_shaspec.training import train as training

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 import nibabel as nib
 import numpy as np
@@ -32,6 +30,7 @@ from napari_shaspec.plugin.layers import Placement
 from napari_shaspec.plugin.state import Status
 from napari_shaspec.regions import Region
 from napari_shaspec.volume import Case
+from napari_shaspec.widgets import commands
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
 from tests.widgets.conftest import LONG_MS, finished, write_case
 
@@ -170,10 +169,10 @@ def test_closing_in_the_middle_leaves_nothing_behind(
 ) -> None:
     panel.open_paths([str(case_folder)])
     qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
-    gate.gate.set()
     callbacks = len(viewer.layers.events.inserted.callbacks)
+    Timer(0.2, gate.gate.set).start()  # the thread is in the middle of a tile when the dock is closed
     viewer.window.remove_dock_widget(panel)
-    panel.shut_down()
+    assert panel._closed
     assert all(handle.wait(0) for handle in panel.controller._prediction._handles)
     assert len(viewer.layers.events.inserted.callbacks) < callbacks
     assert panel._on_mouse_move not in viewer.mouse_move_callbacks
@@ -187,20 +186,35 @@ def test_the_panel_can_be_closed_and_opened_again(
     viewer: Viewer, loaded: ShaSpecWidget, qtbot: QtBot, case_folder: Path
 ) -> None:
     viewer.window.remove_dock_widget(loaded)
-    gone = weakref.ref(loaded.controller)
-    loaded.shut_down()
+    assert loaded._closed
     _, again = viewer.window.add_plugin_dock_widget("napari-shaspec", "ShaSpec")
     finished(again, qtbot)
     assert again.state.available == ALL
-    assert gone() is not again.controller
-    gc.collect()
+    again.overlay.layer.data_setitem((np.array([0]), np.array([0]), np.array([0])), 4)  # only one of them listens
+    assert loaded.overlay.layer is None
+
+
+def test_the_window_closes_in_the_middle(
+    make_napari_viewer: Callable[..., Viewer], panel: ShaSpecWidget, gate: GatedEngine, case_folder: Path, qtbot: QtBot
+) -> None:
+    panel.open_paths([str(case_folder)])
+    qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
+    prediction = panel.controller._prediction
+    Timer(0.2, gate.gate.set).start()
+    panel.viewer.close()
+    assert panel._closed
+    assert all(handle.wait(0) for handle in prediction._handles)
 
 
 def test_export_and_open_again(loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot, case_folder: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    loaded.export(out / "seg.nii.gz", "1-2-3", True, False)
-    assert loaded.state.message.startswith("Wrote seg.nii.gz")
+    loaded.tabs.setCurrentWidget(loaded.export_form.native)
+    loaded.export_form.path.value = out / "seg.nii.gz"
+    loaded.export_form.form.value = "1-2-3 (BraTS from 2023)"
+    loaded.export_form.probabilities.value = True
+    qtbot.mouseClick(loaded.export_form.button.native, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote seg.nii.gz"), timeout=LONG_MS)
     names = {"seg.nii.gz", "seg_ET.nii.gz", "seg_TC.nii.gz", "seg_WT.nii.gz", "seg.json"}
     assert {path.name for path in out.iterdir()} == names
     written, source = nib.load(out / "seg.nii.gz"), nib.load(case_folder / "patient_flair.nii.gz")
@@ -219,6 +233,7 @@ def test_the_report_makes_the_same_file_again(loaded: ShaSpecWidget, tmp_path: P
     click(loaded, "available_t1", qtbot)
     finished(loaded, qtbot, result)
     loaded.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
+    qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote"), timeout=LONG_MS)
     assert run_command(["predict", "--from", str(tmp_path / "seg.json"), "--out", str(tmp_path / "again.nii.gz")]) == 0
     assert (tmp_path / "again.nii.gz").read_bytes() == (tmp_path / "seg.nii.gz").read_bytes()
     report = json.loads((tmp_path / "seg.json").read_text())
@@ -227,7 +242,7 @@ def test_the_report_makes_the_same_file_again(loaded: ShaSpecWidget, tmp_path: P
 
 
 def test_export_asks_before_it_replaces(
-    loaded: ShaSpecWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case_folder: Path
+    loaded: ShaSpecWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case_folder: Path, qtbot: QtBot
 ) -> None:
     asked: list[str] = []
 
@@ -244,6 +259,7 @@ def test_export_asks_before_it_replaces(
     flair = case_folder / "patient_flair.nii.gz"
     before = flair.read_bytes()
     loaded.export(flair, "1-2-4", False, False)
+    qtbot.waitUntil(lambda: loaded.state.message != "Writing...", timeout=LONG_MS)
     assert "apart from the case" in loaded.state.message
     assert flair.read_bytes() == before
 
@@ -286,13 +302,14 @@ def test_feature_layers_come_go_and_follow(loaded: ShaSpecWidget, qtbot: QtBot) 
     assert viewer.canvas.grid.enabled
     assert [viewer.layers[0].name, viewer.layers[1].name] == ["FLAIR", "ShaSpec labels"]
     assert {layer.name for layer in loaded.features.maps.values()} == {f"shared {each.title}" for each in Modality}
-    # Both lie over the same part of the world, to half a voxel of the image.
-    image, shared = viewer.layers["FLAIR"], loaded.features.maps[Modality.T1]
-    mask = np.asarray(shared.data).any(-1)
-    for layer, inside in ((image, np.asarray(image.data) != 0), (shared, mask)):
-        places = np.argwhere(inside)
-        layer.metadata["middle"] = np.asarray(layer.data_to_world(places.mean(0)))
-    np.testing.assert_allclose(shared.metadata["middle"], image.metadata["middle"], atol=0.75)
+    # The map of the layer lies where the session's own grid says.
+    shared = loaded.features.maps[Modality.T1]
+    session = loaded.controller._session
+    field = session.field(ALL, session.fine_grid)
+    for place in ((0, 0, 0), (3, 5, 7)):
+        working = np.array([*(np.array(place[::-1]) + field.start), 1])
+        patient = (session.fine_grid.affine @ working)[:3]
+        np.testing.assert_allclose(shared.data_to_world(place)[::-1], patient, atol=1e-4)
     own = np.asarray(shared.data).copy()
     click(loaded, "available_t1", qtbot)
     qtbot.waitUntil(lambda: loaded.features.maps[Modality.T1].name == "shared T1 (stand-in)", timeout=LONG_MS)
@@ -347,12 +364,20 @@ def test_what_is_under_the_cursor(loaded: ShaSpecWidget) -> None:
 
 def test_a_broken_file_is_one_message(loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot) -> None:
     broken = tmp_path / "broken_t1.nii.gz"
-    broken.write_bytes((tmp_path / "patient" / "patient_t1.nii.gz").read_bytes()[:900])
+    whole = (tmp_path / "patient" / "patient_t1.nii.gz").read_bytes()
+    broken.write_bytes(whole[:900])
     before = list(loaded.viewer.layers)
     drop(loaded, [broken])
     qtbot.waitUntil(lambda: not loaded.reading, timeout=LONG_MS)
-    assert "broken_t1.nii.gz" in loaded.state.message
+    assert "broken_t1.nii.gz" in loaded.run.message.text()
     assert list(loaded.viewer.layers) == before
+    # In company: the others open, and the message stays.
+    other = write_case(tmp_path / "second", seed=5)
+    (other / "second_t2.nii.gz").write_bytes(whole[:900])
+    drop(loaded, [other])
+    qtbot.waitUntil(lambda: loaded.state.result is not None and loaded.state.case.name == "second", timeout=LONG_MS)
+    assert loaded.state.available == ALL - {Modality.T2}
+    assert "second_t2.nii.gz" in loaded.run.message.text()
     result = loaded.state.result
     click(loaded, "available_t1", qtbot)
     finished(loaded, qtbot, result)
@@ -385,6 +410,51 @@ def test_smoothing_and_thresholds_do_not_run_the_network(loaded: ShaSpecWidget, 
     click(loaded, "smooth", qtbot)
     finished(loaded, qtbot, second)
     assert loaded.state.result.prediction is result.prediction
+
+
+def test_file_save_writes_the_report_too(loaded: ShaSpecWidget, tmp_path: Path) -> None:
+    loaded.viewer.layers.selection.active = loaded.overlay.layer
+    assert loaded.viewer.layers.save(str(tmp_path / "saved.nii.gz"), selected=True, plugin="napari-shaspec")
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "saved.nii.gz").dataobj), loaded.overlay.labels())
+    assert json.loads((tmp_path / "saved.json").read_text())["available"] == "flair+t1+t1c+t2"
+
+
+def test_no_brush_while_the_network_paints(loaded: ShaSpecWidget, gate: GatedEngine, qtbot: QtBot) -> None:
+    loaded.controller._session_key = ()
+    click(loaded, "available_t1", qtbot)
+    assert not loaded.overlay.layer.editable
+    gate.gate.set()
+    finished(loaded, qtbot)
+    assert loaded.overlay.layer.editable
+
+
+def test_a_renamed_layer_keeps_its_slot(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    result = loaded.state.result
+    loaded.viewer.layers["T1"].name = "before contrast"
+    qtbot.waitUntil(lambda: loaded.state.slots[Modality.T1] == "before contrast")
+    assert loaded.modalities.layers[Modality.T1].currentText() == "before contrast"
+    assert loaded.state.result is result
+
+
+def test_menu_commands(viewer: Viewer, case_folder: Path, qtbot: QtBot) -> None:
+    settings.remember(live=False)
+    viewer.open(str(case_folder), plugin="napari-shaspec")
+    commands.segment()
+    panel = commands.open_panel()
+    finished(panel, qtbot)
+    commands.show_features()
+    assert panel.tabs.currentWidget() is panel.features_panel
+    commands.export()
+    assert panel.tabs.currentWidget() is panel.export_form.native
+
+
+def test_a_simulated_case_from_the_form(panel: ShaSpecWidget, qtbot: QtBot) -> None:
+    panel.tabs.setCurrentIndex(3)
+    panel.simulate_form.voxel_mm.value = 3.0
+    qtbot.mouseClick(panel.simulate_form.button.native, Qt.MouseButton.LeftButton)
+    finished(panel, qtbot)
+    assert panel.state.available == ALL
+    assert panel.state.case.truth is not None
 
 
 def test_disabled_buttons_say_why(panel: ShaSpecWidget) -> None:
@@ -428,6 +498,7 @@ def test_two_viewers_share_nothing(
 def test_opacity_and_live_are_remembered(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     loaded.overlay_panel.opacity.setValue(30)
     assert loaded.overlay.layer.opacity == pytest.approx(0.3)
+    qtbot.waitUntil(lambda: settings.Settings.load().opacity == pytest.approx(0.3))
     click(loaded, "live", qtbot)
     remembered = settings.Settings.load()
     assert remembered.opacity == pytest.approx(0.3)
@@ -449,7 +520,7 @@ def test_torch_is_not_needed_for_the_panel() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_threads_report_errors_that_napari_would_swallow(qtbot: QtBot) -> None:
+def test_threads_report_every_error(qtbot: QtBot) -> None:
     from napari_shaspec.plugin.threads import start_thread
 
     errors: list[Exception] = []
@@ -458,6 +529,7 @@ def test_threads_report_errors_that_napari_would_swallow(qtbot: QtBot) -> None:
         yield 1
         raise RuntimeError("CUDA out of memory")
 
-    start_thread(work, lambda item: None, lambda: None, errors.append)  # type: ignore[arg-type]
+    handle = start_thread(work, lambda item: None, lambda: None, errors.append)  # type: ignore[arg-type]
+    assert handle.wait(20)
     qtbot.waitUntil(lambda: bool(errors), timeout=LONG_MS)
     assert str(errors[0]) == "CUDA out of memory"
