@@ -92,8 +92,10 @@ def first_prediction(case: Path | None) -> dict[str, float]:
     scroller.start()
     wait(lambda: panel.state.result is not None)
     first_seconds = panel.state.result.seconds
-    scroller.stop()
+    # The last frames paint the whole result and measure it.
+    wait(lambda: bool(panel.state.agreement))
     wait(lambda: all(each.hd95_mm is not None for each in panel.state.agreement.values()))
+    scroller.stop()
     coarse_seconds, toggle_seconds = toggle(panel)
     frames = np.array(scroller.frames_ms)
     viewer.close()

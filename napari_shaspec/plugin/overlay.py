@@ -90,7 +90,7 @@ class Overlay:
             labels = np.zeros(grid.shape, np.uint8)
             regions = {region: np.zeros(grid.shape, np.uint8) for region in Region}
             self._canvas = canvas = _Canvas(grid, Placement.of(grid), labels, labels.copy(), labels.copy(), regions)
-            self._add_layers(canvas)
+            self._add_labels(labels)
         else:
             canvas.given[...] = canvas.labels
 
@@ -161,12 +161,15 @@ class Overlay:
                     layer.refresh()
 
     def show_region(self, region: Region, *, visible: bool, filled: bool) -> None:
-        """Show a region as an outline or filled, or hide it."""
+        """Show a region as an outline or filled, or hide it; its layer is added when it is first shown."""
         layer = self.regions.get(region)
-        if layer is not None:
-            layer.contour = 0 if filled else LINE_PIXELS
-            layer.opacity = 0.4 if filled else 1.0
-            layer.visible = visible
+        if layer is None:
+            if not visible or self._canvas is None or self.layer is None:
+                return
+            layer = self._add_region(region)
+        layer.contour = 0 if filled else LINE_PIXELS
+        layer.opacity = 0.4 if filled else 1.0
+        layer.visible = visible
 
     def set_editable(self, *, editable: bool) -> None:
         """No brush while the network paints: strokes would be painted over without a word."""
@@ -226,18 +229,19 @@ class Overlay:
         self.layer = self._add(LABELS_NAME, labels, label_look() | {"opacity": self._opacity})
         self.layer.selected_label = int(Label.ET)
         self._listen(self.layer, on=True)
-
-    def _add_layers(self, canvas: _Canvas) -> None:
-        self._add_labels(canvas.labels)
-        for region in reversed(Region):
-            look = flat_look({1: REGION_COLOURS[region]}) | {"visible": False}
-            layer = self._add(region.value, canvas.regions[region], look)
-            layer.contour = LINE_PIXELS
-            layer.editable = False
-            # Hidden layers are not kept up to date: it would cost a frame for each tile.
-            layer.events.visible.connect(self._on_shown)
-            self.regions[region] = layer
         self._viewer.layers.selection.active = self.layer
+
+    def _add_region(self, region: Region) -> Labels:
+        assert self._canvas is not None
+        active = self._viewer.layers.selection.active
+        self._fill_region(region, (slice(None),) * 3)
+        layer = self._add(region.value, self._canvas.regions[region], flat_look({1: REGION_COLOURS[region]}))
+        layer.editable = False
+        # Hidden layers are not kept up to date: it would cost a frame for each tile.
+        layer.events.visible.connect(self._on_shown)
+        self.regions[region] = layer
+        self._viewer.layers.selection.active = active
+        return layer
 
     def _add(self, name: str, data: NDArray[np.uint8], look: Mapping[str, object]) -> Labels:
         assert self._canvas is not None

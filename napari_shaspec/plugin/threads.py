@@ -6,10 +6,12 @@ they swallow a RuntimeError in a generator, and are broken off without closing i
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Thread
+from threading import Thread, get_native_id
 from typing import Any, TypeVar
 
 from qtpy.QtCore import QObject, Signal
@@ -38,6 +40,17 @@ class _Running:
         return not self.thread.is_alive()
 
 
+NICENESS = 10
+"""How far the network steps back behind the window: it still gets every moment that nobody else wants."""
+
+
+def _step_back() -> None:
+    """Let the thread of the event loop go first; the network's own threads inherit it. Linux alone can do so."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+
+
 def start_thread(
     work: Callable[[], Iterator[Item]],
     on_item: Callable[[Item], None],
@@ -56,6 +69,7 @@ def start_thread(
             signal.emit(*arguments)
 
     def run() -> None:
+        _step_back()
         try:
             for result in work():
                 tell(relay.item, result)
