@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 LAYERS_IN_A_CELL = 2
 OUTLINE = "outline"
+TITLE_POINTS = 8
+"""Small enough for the longest name in a cell of a narrow canvas."""
+
 SCALAR_COLOURS = {"norm": "magma", "one channel": "viridis", "cosine similarity": "PiYG"}
 
 
@@ -99,6 +102,7 @@ class FeatureLayers:
         grid.enabled = True
         for layer in self._titled(image):
             layer.name_overlay.visible = True
+            layer.name_overlay.font_size = TITLE_POINTS
         self._viewer.reset_view()
 
     def scatter(self) -> None:
