@@ -50,6 +50,8 @@ def test_sample_opens_in_the_viewer(make_napari_viewer: Callable[..., Viewer], s
     assert isinstance(reference, Labels)
     assert set(np.unique(reference.data)) == {0, 1, 2, 4}
     assert [layer.visible for layer in viewer.layers] == [False, False, False, True, False]
+    # Radiological, without the panel too: the patient's right on the left of the screen.
+    assert viewer.scene.camera.orientation2d == ("up", "left")
     for layer in viewer.layers:
         assert [str(unit) for unit in layer.units] == ["millimeter"] * 3
 

@@ -5,6 +5,7 @@ Several dropped files reach a reader one by one, so a file becomes one layer, an
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from napari_shaspec.io.cases import case_files
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.modalities import Modality, file_stem, is_label_map, recognise
-from napari_shaspec.plugin.layers import LayerData, LayerSource, image_layer, reference_layer
+from napari_shaspec.plugin.layers import LayerData, LayerSource, image_layer, reference_layer, show_radiologically
 
 ENDINGS = (".nii", ".nii.gz")
 
@@ -34,7 +35,17 @@ def read_layers(paths: Paths) -> list[LayerData]:
     ShaSpecError
         As `read_volume`, and if a folder holds no case or several.
     """
-    return [read_file(file) for path in _listed(paths) for file in files_of(path)]
+    layers = [read_file(file) for path in _listed(paths) for file in files_of(path)]
+    _turn_empty_viewer()
+    return layers
+
+
+def _turn_empty_viewer() -> None:
+    """The first images decide how the viewer shows slices; one that shows something already is left as it is."""
+    napari = sys.modules.get("napari")  # who reads without a viewer need not import one
+    viewer = napari.current_viewer() if napari is not None else None
+    if viewer is not None and not viewer.layers:
+        show_radiologically(viewer)
 
 
 @dataclass(frozen=True, slots=True)

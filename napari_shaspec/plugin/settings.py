@@ -27,7 +27,7 @@ class Settings:
     live
         Predict again at every toggle.
     label_convention
-        Of exported label maps.
+        Of exported label maps: 1-2-4, 1-2-3, or ``regions`` for one mask each.
     opacity
         Of the labels, 0 to 1.
     offer_reader
@@ -49,8 +49,9 @@ class Settings:
 
     @property
     def convention(self) -> Convention:
-        """As the enum."""
-        return Convention(self.label_convention)
+        """Of a single label map; where masks of regions are exported otherwise, that of BraTS until 2021."""
+        known = self.label_convention in set(Convention)
+        return Convention(self.label_convention) if known else Convention.BRATS_2018
 
     @property
     def weights_path(self) -> Path | None:

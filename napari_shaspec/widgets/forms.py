@@ -56,7 +56,7 @@ class ExportForm(Container):  # type: ignore[type-arg]
     Parameters
     ----------
     convention
-        At the beginning: 1-2-4 or 1-2-3.
+        At the beginning: 1-2-4, 1-2-3 or regions.
     export
         Called with path, form of the labels, and whether to write probabilities and feature maps.
     """

@@ -61,6 +61,7 @@ class RegionsPanel(QWidget):
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setSelectionMode(QTableWidget.SelectionMode.ContiguousSelection)
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self._header.setMinimumSectionSize(30)
         for column, name in enumerate(COLUMNS):

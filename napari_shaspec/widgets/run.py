@@ -157,7 +157,12 @@ class RunPanel(QWidget):
             self.bar.setRange(0, 1)
             self.bar.setValue(0 if state.result is None else 1)
             done = state.result
-            self.bar.setFormat(state.status.value if done is None else f"done in {done.seconds:.1f} s on {done.device}")
+            if done is not None:
+                self.bar.setFormat(f"done in {done.seconds:.1f} s on {done.device}")
+            elif state.status is Status.EMPTY:
+                self.bar.setFormat("drop a case folder or NIfTI files on the canvas")
+            else:
+                self.bar.setFormat(state.status.value)
 
     def _clicked(self) -> None:
         (self.cancel_clicked if self._state.status is Status.RUNNING else self.run_clicked).emit()

@@ -289,8 +289,7 @@ class ShaSpecWidget(QWidget):
         existing = [each.name for each in planned_files(path, form, probabilities, maps) if each.exists()]
         if existing and not self._confirm(f"Replace {', '.join(existing)}?"):
             return
-        if form != "regions":
-            settings.remember(label_convention=form)
+        settings.remember(label_convention=form)
         self.state.message = "Writing..."
         labels, shown = labels.copy(), dict(maps)
 
