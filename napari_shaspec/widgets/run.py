@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_shaspec.plugin.state import PluginState, Status
 
-BUNDLED = "bundled (simulated training)"
+BUNDLED = "bundled"
 OTHER = "choose a file..."
 
 
