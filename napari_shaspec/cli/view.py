@@ -51,6 +51,13 @@ def view(
             "none",
             "Log in with a desktop, or run it on a virtual one: xvfb-run -a napari-shaspec view ... --screenshot FILE",
         )
+    # The folder stays lent while the window is open: files are read in a thread.
+    with as_file(files("napari_shaspec") / "resources" / "sample") as folder:
+        _open_window([str(folder)] if sample else [str(path) for path in case or []], screenshot, overwrite=overwrite)
+
+
+def _open_window(paths: list[str], screenshot: Path | None, *, overwrite: bool) -> None:
+    """Show the window until it is closed, or until its picture is taken."""
     import napari
 
     from napari_shaspec.plugin.settings import PLUGIN
@@ -58,10 +65,8 @@ def view(
     viewer = napari.Viewer(title="ShaSpec")
     viewer.window.resize(*WINDOW)
     _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "ShaSpec")
-    with as_file(files("napari_shaspec") / "resources" / "sample") as folder:
-        paths = [str(folder)] if sample else [str(path) for path in case or []]
-        if paths:
-            panel.open_paths(paths)
+    if paths:
+        panel.open_paths(paths)
     if screenshot is None:
         napari.run()
         return

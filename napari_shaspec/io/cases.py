@@ -94,7 +94,7 @@ def read_case_files(images: Mapping[Modality, str | Path], truth: str | Path | N
     files = {modality: Path(path) for modality, path in images.items()}
     if not files:
         raise _nothing_found("the files given", ())
-    case = CaseFiles(name or _case_name(files.values(), ""), files, None if truth is None else Path(truth))
+    case = CaseFiles(name or case_name(files.values(), ""), files, None if truth is None else Path(truth))
     return case.read()
 
 
@@ -193,11 +193,11 @@ def _sorted_out(files: Iterable[Path], fallback: str) -> CaseFiles:
         raise ShaSpecError(
             f"at most one label map in {truths[0].parent}", _listed(truths), "Remove one, or give the files one by one"
         )
-    name = _case_name(images.values(), fallback)
+    name = case_name(images.values(), fallback)
     return CaseFiles(name, images, truths[0] if truths else None, tuple(ignored))
 
 
-def _case_name(images: Iterable[Path], fallback: str) -> str:
+def case_name(images: Iterable[Path], fallback: str) -> str:
     """The part that all names share before the sequence's name, else the folder's name."""
     parts = {patient_part(path) for path in images}
     shared = parts.pop() if len(parts) == 1 else ""

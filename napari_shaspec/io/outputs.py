@@ -49,11 +49,11 @@ class Outputs:
 
     def mask_paths(self) -> dict[Region, Path]:
         """seg.nii.gz -> seg_ET_mask.nii.gz and so on."""
-        return {region: self._beside(f"_{region}_mask") for region in Region}
+        return {region: self.beside(f"_{region}_mask") for region in Region}
 
     def probability_paths(self) -> dict[Region, Path]:
         """seg.nii.gz -> seg_ET.nii.gz and so on."""
-        return {region: self._beside(f"_{region}") for region in Region}
+        return {region: self.beside(f"_{region}") for region in Region}
 
     def report_path(self) -> Path:
         """seg.nii.gz -> seg.json."""
@@ -71,7 +71,8 @@ class Outputs:
         for path in self.files():
             check_output(path, (".json",) if path.suffix == ".json" else NIFTI, overwrite=overwrite)
 
-    def _beside(self, ending: str) -> Path:
+    def beside(self, ending: str) -> Path:
+        """seg.nii.gz -> seg{ending}.nii.gz."""
         stem, suffix = self._parts()
         return self.path.with_name(f"{stem}{ending}{suffix}")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +10,7 @@ from numpy.typing import NDArray
 
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.controller import Controller
-from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.layers import (
-    LayerData,
     LayerSource,
     Placement,
     Role,
@@ -22,7 +18,6 @@ from napari_shaspec.plugin.layers import (
     role_of,
     source_of,
 )
-from napari_shaspec.plugin.threads import start_thread
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -50,12 +45,7 @@ class CaseLayers:
         self._reference: Layer | None = None
         self._seen: list[Layer] = []
         self._told: tuple[tuple[tuple[Modality, Layer], ...], Layer | None] = ((), None)
-        self._after: tuple[Callable[[list[LayerData]], None], Callable[[], None], Callable[[Exception], None]] | None
-        self._after = None
         self._sources: dict[Layer, tuple[object, LayerSource]] = {}
-        self._simulation: Latest[list[LayerData]] = Latest(
-            start_thread, self._simulated, self._simulation_done, self._simulation_failed
-        )
 
     def candidates(self) -> list[Layer]:
         """Images that could be a modality."""
@@ -142,29 +132,10 @@ class CaseLayers:
         world = placement.affine @ np.array([*place, 1.0])
         self._viewer.dims.set_point(range(3), [float(value) for value in world[:3]])
 
-    def simulate(
-        self,
-        seed: int,
-        voxel_mm: float,
-        deliver: Callable[[list[LayerData]], None],
-        done: Callable[[], None],
-        failed: Callable[[Exception], None],
-    ) -> None:
-        """Draw a simulated case in a thread."""
-        self._after = (deliver, done, failed)
-
-        def work(cancelled: Event) -> Iterator[list[LayerData]]:
-            from napari_shaspec.plugin.simulation import simulated_layers
-
-            yield simulated_layers(seed, voxel_mm)
-
-        self._simulation.run(work)
-
     def close(self) -> None:
-        """Stop the thread that simulates."""
-        self._simulation.close(20.0)
+        """Let go of viewer and layers."""
         self._slots, self._seen, self._told, self._sources = {}, [], ((), None), {}
-        self._viewer = self._reference = self._after = None
+        self._viewer = self._reference = None
 
     def _hand_on(self) -> None:
         told = (tuple(sorted(self._slots.items(), key=lambda item: item[0])), self._reference)
@@ -207,25 +178,13 @@ class CaseLayers:
         for layer in layers:
             layer.visible = False
 
-    def _simulated(self, layers: list[LayerData]) -> None:
-        if self._after is not None:
-            self._after[0](layers)
-
-    def _simulation_done(self) -> None:
-        if self._after is not None:
-            self._after[1]()
-
-    def _simulation_failed(self, error: Exception) -> None:
-        if self._after is not None:
-            self._after[2](error)
-
 
 def _others(axis: int) -> tuple[int, ...]:
     return tuple(other for other in range(3) if other != axis)
 
 
 def _short(note: str) -> str:
-    """The part of a note after the file's name, to its first comma."""
+    """A note without the file's name, in a few words where they are known."""
     _, _, text = note.partition(": ")
     for long, short in (
         ("resampled", "resampled onto the case's grid"),

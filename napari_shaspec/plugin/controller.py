@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.inference.smoothing import Postprocessing
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.latest import Latest, Start
 from napari_shaspec.plugin.layers import LayerSource
@@ -100,8 +101,6 @@ class Controller:
         self.device = "auto"
         self.checkpoint: Checkpoint | None = None
         self._painter = painter
-        self._start = start
-        self._reference: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
         self._load_checkpoint = load_checkpoint
         self._open_session = open_session
         self._session: Session | None = None
@@ -111,9 +110,9 @@ class Controller:
         self._session_key: tuple[object, ...] = ()
         self._off: frozenset[Modality] = frozenset()
         self._sources: dict[Modality, LayerSource] = {}
-        self._truth: NDArray[np.uint8] | None = None
         self._after_features: Callable[[dict[Modality, FeatureMap | None]], None] = lambda maps: None
         self._without_features: Callable[[], None] = lambda: None
+        self._reference: Latest[Case] = Latest(start, self._referenced, on_error=self._failed)
         self._case: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
         self._prediction: Latest[_Piece | _Loaded | Result] = Latest(
             start, self._received, on_error=self._prediction_failed
@@ -145,9 +144,9 @@ class Controller:
         if not set(images.values()) & set(self._sources.values()):
             self._off = frozenset()  # another patient: what was switched off there says nothing here
         self._sources = images
-        for running in (self._prediction, self._post, self._features, self._metrics):
+        for running in (self._reference, self._prediction, self._post, self._features, self._metrics):
             running.cancel()
-        self._session, self._truth = None, None
+        self._session = None
         self._painter.clear()
         state.encoded = frozenset()
         state.case = state.result = state.pinned = None
@@ -163,11 +162,12 @@ class Controller:
 
         def work(cancelled: Event) -> Iterator[Case]:
             from napari_shaspec.io.assembly import combine
+            from napari_shaspec.io.cases import case_name
 
             volumes = {modality: source.volume for modality, (_, source) in sources.items()}
             files = {modality: source.path or Path(name) for modality, (name, source) in sources.items()}
             case = combine(
-                _case_name(files),
+                case_name(files.values(), ""),
                 volumes,
                 files,
                 truth.volume if truth is not None else None,
@@ -182,7 +182,6 @@ class Controller:
         state = self.state
         state.case = case
         state.notes = case.notes
-        self._truth = case.truth.data.astype(np.uint8) if case.truth is not None else None
         # What is loaded is switched on, unless it was switched off before.
         state.available = (case.available - self._off) or case.available
         state.status = Status.READY
@@ -206,15 +205,13 @@ class Controller:
             )
             yield replace(case, truth=both.truth)
 
-        def done(changed: Case) -> None:
-            self._truth = changed.truth.data.astype(np.uint8) if changed.truth is not None else None
-            self.state.agreement = {}
-            self.state.case = changed
-            if self.state.result is not None:
-                self.labels_changed()
-
-        self._reference = Latest(self._start, done, on_error=self._failed)
         self._reference.run(work)
+
+    def _referenced(self, case: Case) -> None:
+        self.state.agreement = {}
+        self.state.case = case
+        if self.state.result is not None:
+            self.labels_changed()
 
     # Modalities
 
@@ -278,7 +275,7 @@ class Controller:
         self._painter.begin(case.grid)
         viewport = self._painter.viewport(case.grid)
         request = self._request(case)
-        post = _Post(dict(state.thresholds), state.smooth)
+        post = Postprocessing(dict(state.thresholds), state.smooth)
         began = time.perf_counter()
         state.message = ""
         state.result = None
@@ -372,14 +369,14 @@ class Controller:
         result = self.state.result
         if result is None:
             return  # a prediction that runs will see to it when it is finished
-        thresholds, smooth = dict(self.state.thresholds), self.state.smooth
+        post = Postprocessing(dict(self.state.thresholds), self.state.smooth)
         self._painter.begin(result.prediction.grid)
 
         def work(cancelled: Event) -> Iterator[Result]:
             prediction = result.prediction
-            masks = _Post(thresholds, smooth).masks(prediction.probabilities, prediction.grid.voxel_volume_mm3)
+            masks = post.masks(prediction.probabilities, prediction.grid.voxel_volume_mm3)
             if not cancelled.is_set():
-                yield replace(result, labels=masks_to_labels(masks), thresholds=thresholds, smooth=smooth)
+                yield replace(result, labels=masks_to_labels(masks), thresholds=post.thresholds, smooth=post.smooth)
 
         self._post.run(work)
 
@@ -390,22 +387,19 @@ class Controller:
         if labels is None or state.case is None:
             state.volumes_ml, state.agreement = {}, {}
             return
-        volume_mm3 = state.case.grid.voxel_volume_mm3
-        state.volumes_ml = label_volumes_ml(labels, volume_mm3)
-        truth = self._truth
-        if truth is None:
+        state.volumes_ml = volumes_ml(labels_to_masks(labels), state.case.grid.voxel_volume_mm3)
+        if state.case.truth is None:
             return
-        labels = labels.copy()
-        voxel_mm = state.case.grid.voxel_mm
+        labels, truth, voxel_mm = labels.copy(), state.case.truth.data.astype(np.uint8), state.case.grid.voxel_mm
 
         def work(cancelled: Event) -> Iterator[Mapping[Region, Agreement]]:
+            from napari_shaspec.evaluation.metrics import dice, hd95_mm
+
             predicted, true = labels_to_masks(labels), labels_to_masks(truth)
             quick = {
-                region: Agreement(dice_of(predicted[index], true[index]), None) for index, region in enumerate(Region)
+                region: Agreement(dice(predicted[index], true[index]), None) for index, region in enumerate(Region)
             }
             yield quick
-            from napari_shaspec.evaluation.metrics import hd95_mm
-
             full: dict[Region, Agreement] = {}
             for index, region in enumerate(Region):
                 if cancelled.is_set():
@@ -513,32 +507,8 @@ class _Run:
     session: Session
     available: frozenset[Modality]
     viewport: Box | None
-    post: _Post
+    post: Postprocessing
     began: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Post:
-    """`Postprocessing`, made where it is used: its module imports scipy, which takes its time."""
-
-    thresholds: Mapping[Region, float]
-    smooth: bool
-
-    def masks(self, probabilities: NDArray[np.float32], voxel_volume_mm3: float) -> NDArray[np.bool_]:
-        from napari_shaspec.inference.smoothing import Postprocessing
-
-        return Postprocessing(self.thresholds, self.smooth).masks(probabilities, voxel_volume_mm3)
-
-
-def label_volumes_ml(labels: NDArray[np.uint8], voxel_volume_mm3: float) -> dict[Region, float]:
-    """Volume of each region of a label map."""
-    return volumes_ml(labels_to_masks(labels), voxel_volume_mm3)
-
-
-def dice_of(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
-    """As `evaluation.metrics.dice`, without importing torch."""
-    total = int(np.count_nonzero(predicted)) + int(np.count_nonzero(true))
-    return 1.0 if total == 0 else 2 * int(np.count_nonzero(predicted & true)) / total
 
 
 def _steps(run: _Run, cancelled: Event) -> Iterator[_Piece | Result]:
@@ -566,10 +536,3 @@ def _steps(run: _Run, cancelled: Event) -> Iterator[_Piece | Result]:
 def _run_notes(session: Session) -> tuple[str, ...]:
     slow = ("Runs on the CPU: a first prediction takes seconds to a minute, toggles less.",)
     return (*(slow if session.device == "cpu" else ()), *session.notes)
-
-
-def _case_name(files: Mapping[Modality, Path]) -> str:
-    from napari_shaspec.modalities import patient_part
-
-    parts = {patient_part(path) for path in files.values()}
-    return (parts.pop() if len(parts) == 1 else "") or next(iter(files.values())).resolve().parent.name or "case"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.outputs import NIFTI, LabelForm, Outputs
 from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.layers import REVERSED
 from napari_shaspec.plugin.state import Result
 from napari_shaspec.volume import Case, Volume
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def planned_files(path: Path, form: str, probabilities: bool, maps: Mapping[Modality, Image]) -> list[Path]:
     """Everything that `export_result` would write."""
     outputs = _outputs(path, form, probabilities)
-    return [*outputs.files(), *_feature_files(outputs.path, maps)]
+    return [*outputs.files(), *_feature_files(outputs, maps)]
 
 
 def export_result(  # noqa: PLR0913 (an export is told what and how)
@@ -72,7 +73,7 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
         edited=not np.array_equal(labels, result.labels),
     )
     files = export(outputs, case.grid, labels, result.prediction.probabilities, report, overwrite=True)
-    pictures = _feature_files(outputs.path, maps)
+    pictures = _feature_files(outputs, maps)
     with staged(list(pictures), overwrite=True) as places:
         for file, volume in pictures.items():
             write_volume(volume, places[file])
@@ -85,19 +86,16 @@ def _outputs(path: Path, form: str, probabilities: bool) -> Outputs:
     return Outputs(path, LabelForm(form), probabilities)
 
 
-def _feature_files(path: Path, maps: Mapping[Modality, Image]) -> dict[Path, Volume]:
+def _feature_files(outputs: Outputs, maps: Mapping[Modality, Image]) -> dict[Path, Volume]:
     """seg.nii.gz -> seg_shared_FLAIR.nii.gz; colours become three volumes, _1 to _3."""
-    suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix
-    stem = path.name[: len(path.name) - len(suffix)]
     files: dict[Path, Volume] = {}
     for layer in maps.values():
         name = "_".join(layer.name.replace("(", "").replace(")", "").split())
-        affine = np.asarray(layer.affine.affine_matrix)[-4:, -4:][np.ix_([2, 1, 0, 3], [2, 1, 0, 3])]
+        affine = np.asarray(layer.affine.affine_matrix)[-4:, -4:][np.ix_(REVERSED, REVERSED)]
         data = np.asarray(layer.data)
         if layer.rgb:
             for channel in range(3):
-                file = path.with_name(f"{stem}_{name}_{channel + 1}{suffix}")
-                files[file] = Volume(data[..., channel].transpose(2, 1, 0), affine)
+                files[outputs.beside(f"_{name}_{channel + 1}")] = Volume(data[..., channel].transpose(2, 1, 0), affine)
         else:
-            files[path.with_name(f"{stem}_{name}{suffix}")] = Volume(data.transpose(2, 1, 0), affine)
+            files[outputs.beside(f"_{name}")] = Volume(data.transpose(2, 1, 0), affine)
     return files

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_shaspec.inference.feature_choice import FeatureView
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import AXES, REVERSED, TAG, LayerSource, Role
 from napari_shaspec.plugin.palette import label_look
@@ -29,7 +30,7 @@ OUTLINE = "outline"
 TITLE_POINTS = 8
 """Small enough for the longest name in a cell of a narrow canvas."""
 
-SCALAR_COLOURS = {"norm": "magma", "one channel": "viridis", "cosine similarity": "PiYG"}
+SCALAR_COLOURS = {FeatureView.NORM: "magma", FeatureView.CHANNEL: "viridis", FeatureView.SIMILARITY: "PiYG"}
 
 
 class FeatureLayers:
@@ -151,7 +152,7 @@ class FeatureLayers:
         if not rgb:
             volume = Volume(np.asarray(picture.data), picture.affine)
             layer.metadata = {TAG: LayerSource(volume, role=Role.RESULT)}
-            layer.colormap = SCALAR_COLOURS[choice.view.value]
+            layer.colormap = SCALAR_COLOURS[choice.view]
             layer.contrast_limits = picture.limits
 
     def _show_outline(self, modality: Modality, name: str, labels: Labels) -> None:

@@ -225,9 +225,8 @@ def role_of(layer: Layer) -> Role | None:
 
 
 def show_radiologically(viewer: ViewerModel) -> None:
-    """Axial slices, the patient's right on the left of the screen, front at the top, and a scale bar in mm."""
-    camera = viewer.scene.camera
-    camera.orientation2d = ("up", "left")
+    """Axial slices, the patient's right on the left of the screen, front at the top."""
+    viewer.scene.camera.orientation2d = ("up", "left")
 
 
 def _tagged(layer: Layer) -> LayerSource | None:

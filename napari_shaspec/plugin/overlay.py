@@ -13,7 +13,7 @@ from psygnal import Signal
 from napari_shaspec.box import Box
 from napari_shaspec.plugin.layers import REPORT, TAG, LayerSource, Placement, Role
 from napari_shaspec.plugin.palette import CHANGE_COLOURS, GAINED, LOST, REGION_COLOURS, flat_look, label_look
-from napari_shaspec.regions import Label, Region
+from napari_shaspec.regions import Label, Region, labels_to_masks
 from napari_shaspec.volume import Volume
 
 if TYPE_CHECKING:
@@ -24,20 +24,21 @@ LABELS_NAME = "ShaSpec labels"
 CHANGE_NAME = "Change"
 LINE_PIXELS = 2
 
-MEMBERS: Mapping[Region, tuple[Label, ...]] = {
-    Region.ET: (Label.ET,),
-    Region.TC: (Label.ET, Label.NCR_NET),
-    Region.WT: (Label.ET, Label.NCR_NET, Label.ED),
-}
-"""The labels that a region is made of."""
-
-_LOOKUP = {region: np.isin(np.arange(256), members).astype(np.uint8) for region, members in MEMBERS.items()}
+_LOOKUP = dict(zip(Region, labels_to_masks(np.arange(256)).astype(np.uint8), strict=True))
 
 
 def region_mask(labels: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
     """1 where a label map belongs to a region; a table is several times faster than comparisons."""
     mask: NDArray[np.uint8] = _LOOKUP[region][labels]
     return mask
+
+
+def change_map(labels: NDArray[np.uint8], pinned: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
+    """`GAINED` where a region is now and was not in the pinned labels, `LOST` where it was and is not, else 0."""
+    change: NDArray[np.uint8] = np.array([[0, GAINED], [LOST, 0]], np.uint8)[
+        region_mask(pinned, region), region_mask(labels, region)
+    ]
+    return change
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +133,7 @@ class Overlay:
             return None
         placement = Placement.of(grid)
         centre = np.linalg.solve(placement.affine, np.append(np.asarray(dims.point, float), 1.0))[:3]
-        low, high = [0, 0, 0], [grid.shape[0]] * 3
+        low, high = [0, 0, 0], [0, 0, 0]
         shown_shape = placement.to_ras_shape()[::-1]
         corners = self.layer.corner_pixels if self.layer is not None else None
         for axis in range(3):
@@ -187,24 +188,21 @@ class Overlay:
         if self.layer is not None:
             self.layer.opacity = opacity
 
-    def show_change(self, pinned: NDArray[np.uint8] | None, region: Region) -> None:
-        """Gained and lost voxels of a region against pinned labels; None removes the layer."""
+    def show_change(self, change: NDArray[np.uint8] | None) -> None:
+        """What `change_map` gave, as a layer; None removes it."""
         canvas = self._canvas
-        if pinned is None or canvas is None or self.layer is None or pinned.shape != canvas.labels.shape:
+        if change is None or canvas is None:
             if self.change is not None and self.change in self._viewer.layers:
                 self._viewer.layers.remove(self.change)
             self.change = None
             return
-        now, before = region_mask(canvas.labels, region), region_mask(pinned, region)
-        values = np.array([[0, GAINED], [LOST, 0]], np.uint8)[before, now]
-        shown = canvas.placement.to_display(values)
         if self.change is None:
             active = self._viewer.layers.selection.active
-            self.change = self._add(CHANGE_NAME, values, flat_look(CHANGE_COLOURS) | {"opacity": 0.8})
+            self.change = self._add(CHANGE_NAME, change, flat_look(CHANGE_COLOURS) | {"opacity": 0.8})
             self.change.editable = False
             self._viewer.layers.selection.active = active
         else:
-            self.change.data = shown
+            self.change.data = canvas.placement.to_display(change)
 
     def clear(self) -> None:
         """Remove all layers that were added here, but for labels that somebody has edited."""

@@ -53,7 +53,7 @@ def label_look() -> dict[str, Any]:
 
 
 def reference_look() -> dict[str, Any]:
-    """A reference is drawn as outlines, hidden at first, so that it does not cover the prediction."""
+    """A reference is hidden at first, so that it does not cover the prediction."""
     return {**label_look(), "visible": False, "opacity": 0.9}
 
 

@@ -87,7 +87,7 @@ class Progress:
     total: int = 0
 
 
-@dataclass(slots=False, eq=False)
+@dataclass(eq=False)
 class PluginState:
     """All of it; a change of any entry is announced by the signal of its name in ``events``.
 

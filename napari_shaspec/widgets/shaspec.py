@@ -30,13 +30,14 @@ from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.cases import CaseLayers
 from napari_shaspec.plugin.controller import CLOSING_SECONDS, Controller
-from napari_shaspec.plugin.exporting import export_result
+from napari_shaspec.plugin.exporting import export_result, planned_files
 from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
 from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.layers import LayerData, show_radiologically
 from napari_shaspec.plugin.opening import Opening
-from napari_shaspec.plugin.overlay import Overlay, region_mask
+from napari_shaspec.plugin.overlay import Overlay, change_map
+from napari_shaspec.plugin.palette import GAINED, LOST
 from napari_shaspec.plugin.sessions import list_devices, load_weights, open_session
 from napari_shaspec.plugin.state import PluginState, Result, Status
 from napari_shaspec.plugin.threads import start_thread
@@ -90,7 +91,7 @@ class ShaSpecWidget(QWidget):
         self.layers = CaseLayers(viewer, self.controller)
         self.opening = Opening(start_thread, self._add_layer, self._opening_failed)
         self._models: Latest[tuple[Path | None, Checkpoint]] = Latest(
-            start_thread, self._use_model, on_error=self._model_refused
+            start_thread, self._use_model, on_error=self._job_failed
         )
         self._closed = False
         self._pointed = False
@@ -99,7 +100,10 @@ class ShaSpecWidget(QWidget):
         self._settle_layers = self._timer(self._update_layers)
         self._settle_edits = self._timer(self._measure)
         self._settle_opacity = self._timer(self._remember_opacity)
-        self._exporting: Latest[list[Path]] = Latest(start_thread, self._exported, on_error=self._export_failed)
+        self._exporting: Latest[list[Path]] = Latest(start_thread, self._exported, on_error=self._job_failed)
+        self._simulating: Latest[list[LayerData]] = Latest(
+            start_thread, self._simulated, self._simulation_over, self._simulation_failed
+        )
         self._predict_soon = False
         self._build(remembered)
         self._connect()
@@ -275,8 +279,6 @@ class ShaSpecWidget(QWidget):
 
     def export(self, path: Path, form: str, probabilities: bool, features: bool) -> None:
         """Write labels and what else was asked for; files that exist are replaced only after a question."""
-        from napari_shaspec.plugin.exporting import planned_files
-
         result, case = self.state.result, self.state.case
         labels = self.overlay.labels()
         if result is None or labels is None or case is None:
@@ -301,7 +303,7 @@ class ShaSpecWidget(QWidget):
     def _exported(self, written: list[Path]) -> None:
         self.state.message = f"Wrote {', '.join(each.name for each in written)} to {written[0].parent}"
 
-    def _export_failed(self, error: Exception) -> None:
+    def _job_failed(self, error: Exception) -> None:
         self._tell(str(error))
         if not isinstance(error, ShaSpecError):
             raise error
@@ -311,20 +313,25 @@ class ShaSpecWidget(QWidget):
         self.simulate_form.button.enabled = False
         self.state.message = "Simulating a case..."
 
-        def done(layer_data: list[LayerData]) -> None:
-            self.state.message = ""
-            for layer in layer_data:
-                self._add_layer(layer)
+        def work(cancelled: Event) -> Iterator[list[LayerData]]:
+            from napari_shaspec.plugin.simulation import simulated_layers
 
-        def failed(error: Exception) -> None:
-            self.simulate_form.button.enabled = True
-            missing = isinstance(error, ModuleNotFoundError)
-            self._tell('Simulating needs nilearn: pip install "napari-shaspec[train]"' if missing else str(error))
+            yield simulated_layers(seed, voxel_mm)
 
-        self.layers.simulate(seed, voxel_mm, done, self._simulated, failed)
+        self._simulating.run(work)
 
-    def _simulated(self) -> None:
+    def _simulated(self, layers: list[LayerData]) -> None:
+        self.state.message = ""
+        for layer in layers:
+            self._add_layer(layer)
+
+    def _simulation_over(self) -> None:
         self.simulate_form.button.enabled = True
+
+    def _simulation_failed(self, error: Exception) -> None:
+        self._simulation_over()
+        missing = isinstance(error, ModuleNotFoundError)
+        self._tell('Simulating needs nilearn: pip install "napari-shaspec[train]"' if missing else str(error))
 
     def _toggle(self, modality: Modality) -> None:
         self.controller.set_available(modality, modality not in self.state.available)
@@ -355,11 +362,6 @@ class ShaSpecWidget(QWidget):
         self.run.set_model(weights)
         settings.remember(weights="" if weights is None else str(weights))
         self.controller.set_model(weights, checkpoint)
-
-    def _model_refused(self, error: Exception) -> None:
-        self._tell(str(error))
-        if not isinstance(error, ShaSpecError):
-            raise error
 
     def _set_device(self, device: str) -> None:
         settings.remember(device=device)
@@ -421,11 +423,8 @@ class ShaSpecWidget(QWidget):
             self._pointed = True
             self.layers.point_at(result.labels)
         self._show_layers_of_result()
-        devices = list_devices()
-        self.run.set_devices(("auto", *devices), self.controller.device)
-        checkpoint = self.controller.checkpoint
-        if checkpoint is not None:
-            self.features_panel.set_levels(checkpoint.model.config.widths)
+        self.run.set_devices(("auto", *list_devices()), self.controller.device)
+        self.features_panel.set_levels(result.checkpoint.model.config.widths)
         if self.features_panel.button.isChecked():
             self._features_wanted(self.features_panel.choice())
 
@@ -451,21 +450,22 @@ class ShaSpecWidget(QWidget):
     def _show_change(self, *_: object) -> None:
         pinned = self.state.pinned
         labels = self.overlay.labels()
-        region = Region(self.regions.change_region.currentText())
         if pinned is None or labels is None or pinned.labels.shape != labels.shape or self.state.case is None:
-            self.overlay.show_change(None, region)
+            self.overlay.show_change(None)
             self.regions.set_moved({})
             return
-        self.overlay.show_change(pinned.labels, region)
+        maps = {region: change_map(labels, pinned.labels, region) for region in Region}
+        self.overlay.show_change(maps[Region(self.regions.change_region.currentText())])
         voxel_ml = self.state.case.grid.voxel_volume_mm3 / 1000
-        moved = {}
-        for each in Region:
-            now, before = region_mask(labels, each) > 0, region_mask(pinned.labels, each) > 0
-            moved[each] = (
-                float(np.count_nonzero(now & ~before)) * voxel_ml,
-                float(np.count_nonzero(before & ~now)) * voxel_ml,
-            )
-        self.regions.set_moved(moved)
+        self.regions.set_moved(
+            {
+                region: (
+                    float(np.count_nonzero(change == GAINED)) * voxel_ml,
+                    float(np.count_nonzero(change == LOST)) * voxel_ml,
+                )
+                for region, change in maps.items()
+            }
+        )
 
     def _on_mouse_move(self, viewer: object, event: object) -> None:
         self.regions.set_cursor(describe_place(self.viewer.cursor.position, self.overlay, self.controller))
@@ -565,6 +565,7 @@ class ShaSpecWidget(QWidget):
         self.opening.close(CLOSING_SECONDS)
         self._models.close(CLOSING_SECONDS)
         self._exporting.close(CLOSING_SECONDS)
+        self._simulating.close(CLOSING_SECONDS)
         self.layers.close()
         self.controller.close()
         self.overlay.close()
