@@ -17,7 +17,7 @@ from PIL import Image
 
 from napari_shaspec.cli.app import run
 from napari_shaspec.cli.simulate import Settings, case_seed
-from napari_shaspec.cli.train import Preset
+from napari_shaspec.cli.train import Preset, _without_folders
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import staged
 from napari_shaspec.model.checkpoint import save_checkpoint
@@ -412,6 +412,12 @@ def test_train_resumes_only_what_exists(tmp_path: Path, say: Say) -> None:
     assert (code, out) == (1, "")
     assert err.startswith("Error: Expected a run to resume in ")
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_do_not_tell_where_they_were_made() -> None:
+    arguments = ["train", "--out", "/home/me/runs/mine", "--weights=/a/b.safetensors", "cases", "--steps=4"]
+    shortened = ["train", "--out", "mine", "--weights=b.safetensors", "cases", "--steps=4"]
+    assert [_without_folders(argument) for argument in arguments] == shortened
 
 
 def test_info_tells_versions_devices_and_weights(weights: Path, say: Say) -> None:

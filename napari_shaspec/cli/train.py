@@ -48,6 +48,12 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
         device=device,
         devices=devices,
         resume=resume,
-        command=" ".join(["napari-shaspec", *sys.argv[1:]]),
+        command=" ".join(["napari-shaspec", *map(_without_folders, sys.argv[1:])]),
     )
     typer.echo(f"Wrote {best}")
+
+
+def _without_folders(argument: str) -> str:
+    """Weights travel, and where they were made is nobody's business: /home/me/runs/mine -> mine."""
+    option, equals, value = argument.rpartition("=")
+    return option + equals + (Path(value).name if Path(value).is_absolute() else value)
