@@ -20,8 +20,9 @@ from napari_shaspec.inference.smoothing import Postprocessing
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.latest import Latest, Start
 from napari_shaspec.plugin.layers import LayerSource
+from napari_shaspec.plugin.prediction_run import Loaded, Piece, Run, prediction_steps, run_notes
 from napari_shaspec.plugin.state import Agreement, Pinned, PluginState, Progress, Result, Status
-from napari_shaspec.regions import Region, labels_to_masks, masks_to_labels, nested_masks, volumes_ml
+from napari_shaspec.regions import Region, labels_to_masks, masks_to_labels, volumes_ml
 
 if TYPE_CHECKING:
     from napari_shaspec.box import Box
@@ -55,20 +56,6 @@ class Painter(Protocol):
 
     def viewport(self, grid: Volume) -> Box | None:
         """What the user sees of the grid."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Piece:
-    box: Box
-    labels: NDArray[np.uint8]
-    progress: Progress
-    encoded: frozenset[Modality]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Loaded:
-    checkpoint: Checkpoint
-    notes: tuple[str, ...]
 
 
 class Controller:
@@ -114,7 +101,7 @@ class Controller:
         self._without_features: Callable[[], None] = lambda: None
         self._reference: Latest[Case] = Latest(start, self._referenced, on_error=self._failed)
         self._case: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
-        self._prediction: Latest[_Piece | _Loaded | Result] = Latest(
+        self._prediction: Latest[Piece | Loaded | Result] = Latest(
             start, self._received, on_error=self._prediction_failed
         )
         self._post: Latest[Result] = Latest(start, self._finished, on_error=self._failed)
@@ -282,13 +269,13 @@ class Controller:
         state.status = Status.RUNNING
         state.progress = Progress("waiting" if self._busy.locked() else "preparing")
 
-        def work(cancelled: Event) -> Iterator[_Piece | _Loaded | Result]:
+        def work(cancelled: Event) -> Iterator[Piece | Loaded | Result]:
             with self._busy:
                 if cancelled.is_set():
                     return
                 checkpoint, session = self._ready_session(request, cancelled)
-                yield _Loaded(checkpoint, _run_notes(session))
-                yield from _steps(_Run(checkpoint, session, available, viewport, post, began), cancelled)
+                yield Loaded(checkpoint, run_notes(session))
+                yield from prediction_steps(Run(checkpoint, session, available, viewport, post, began), cancelled)
 
         self._prediction.run(work)
 
@@ -316,13 +303,13 @@ class Controller:
             self._session, self._session_key = session, key
         return checkpoint, session
 
-    def _received(self, item: _Piece | _Loaded | Result) -> None:
+    def _received(self, item: Piece | Loaded | Result) -> None:
         state = self.state
-        if isinstance(item, _Loaded):
+        if isinstance(item, Loaded):
             self.checkpoint = item.checkpoint
             state.statement = item.checkpoint.statement
             self._note(item.notes)
-        elif isinstance(item, _Piece):
+        elif isinstance(item, Piece):
             self._painter.paint(item.box, item.labels)
             state.encoded = state.encoded | item.encoded
             state.progress = item.progress
@@ -499,40 +486,3 @@ class _Request:
     weights: Path | None
     checkpoint: Checkpoint | None
     device: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    checkpoint: Checkpoint
-    session: Session
-    available: frozenset[Modality]
-    viewport: Box | None
-    post: Postprocessing
-    began: float
-
-
-def _steps(run: _Run, cancelled: Event) -> Iterator[_Piece | Result]:
-    """The session's tiles as labels, and the finished prediction."""
-    from napari_shaspec.inference.prediction import Prediction
-
-    session, post = run.session, run.post
-    grid = session.case.grid
-    probabilities = np.zeros((len(Region), *grid.shape), np.float32)
-    for tile in session.stream(run.available, run.viewport):
-        probabilities[(slice(None), *tile.box.slices)] = tile.probabilities
-        if cancelled.is_set():
-            return
-        # Smoothing needs the whole, so it waits for the end.
-        labels = masks_to_labels(nested_masks(tile.probabilities, post.thresholds))
-        yield _Piece(tile.box, labels, Progress(f"{tile.stage} pass", tile.done, tile.total), run.available)
-    labels = masks_to_labels(post.masks(probabilities, grid.voxel_volume_mm3))
-    if cancelled.is_set():
-        return
-    prediction = Prediction(probabilities, grid, run.available)
-    seconds, notes = time.perf_counter() - run.began, _run_notes(session)
-    yield Result(prediction, labels, seconds, session.device, run.checkpoint, post.thresholds, post.smooth, notes)
-
-
-def _run_notes(session: Session) -> tuple[str, ...]:
-    slow = ("Runs on the CPU: a first prediction takes seconds to a minute, toggles less.",)
-    return (*(slow if session.device == "cpu" else ()), *session.notes)

@@ -1,0 +1,80 @@
+"""The part of a prediction that runs in a thread: from the session's tiles to labels and a finished result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.inference.smoothing import Postprocessing
+from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.state import Progress, Result
+from napari_shaspec.regions import Region, masks_to_labels, nested_masks
+
+if TYPE_CHECKING:
+    from napari_shaspec.box import Box
+    from napari_shaspec.inference.session import Session
+    from napari_shaspec.model.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """A tile as labels, ready to be painted, and how far the run is."""
+
+    box: Box
+    labels: NDArray[np.uint8]
+    progress: Progress
+    encoded: frozenset[Modality]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """The network is there; what has to be said of it."""
+
+    checkpoint: Checkpoint
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What a prediction needs, as it stood when it was asked for."""
+
+    checkpoint: Checkpoint
+    session: Session
+    available: frozenset[Modality]
+    viewport: Box | None
+    post: Postprocessing
+    began: float
+
+
+def prediction_steps(run: Run, cancelled: Event) -> Iterator[Piece | Result]:
+    """The session's tiles as labels, and the finished prediction."""
+    from napari_shaspec.inference.prediction import Prediction
+
+    session, post = run.session, run.post
+    grid = session.case.grid
+    probabilities = np.zeros((len(Region), *grid.shape), np.float32)
+    for tile in session.stream(run.available, run.viewport):
+        probabilities[(slice(None), *tile.box.slices)] = tile.probabilities
+        if cancelled.is_set():
+            return
+        # Smoothing needs the whole, so it waits for the end.
+        labels = masks_to_labels(nested_masks(tile.probabilities, post.thresholds))
+        yield Piece(tile.box, labels, Progress(f"{tile.stage} pass", tile.done, tile.total), run.available)
+    labels = masks_to_labels(post.masks(probabilities, grid.voxel_volume_mm3))
+    if cancelled.is_set():
+        return
+    prediction = Prediction(probabilities, grid, run.available)
+    seconds, notes = time.perf_counter() - run.began, run_notes(session)
+    yield Result(prediction, labels, seconds, session.device, run.checkpoint, post.thresholds, post.smooth, notes)
+
+
+def run_notes(session: Session) -> tuple[str, ...]:
+    """What stays true of predictions of this session."""
+    slow = ("Runs on the CPU: a first prediction takes seconds to a minute, toggles less.",)
+    return (*(slow if session.device == "cpu" else ()), *session.notes)
