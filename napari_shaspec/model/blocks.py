@@ -15,11 +15,11 @@ def convolution(dims: int, in_channels: int, out_channels: int, kernel: int = 3,
 
 
 class ConvBlock(nn.Sequential):
-    """Convolution 3, instance norm, leaky ReLU; twice, the first with a stride."""
+    """Convolution 3, instance norm, leaky ReLU; twice or as often as told, the first with a stride."""
 
-    def __init__(self, dims: int, in_channels: int, out_channels: int, stride: int = 1) -> None:
+    def __init__(self, dims: int, in_channels: int, out_channels: int, stride: int = 1, convolutions: int = 2) -> None:
         layers: list[nn.Module] = []
-        for inputs, step in ((in_channels, stride), (out_channels, 1)):
+        for inputs, step in ((in_channels, stride), *[(out_channels, 1)] * (convolutions - 1)):
             layers += [
                 convolution(dims, inputs, out_channels, stride=step),
                 INSTANCE_NORM[dims](out_channels, affine=True),

@@ -27,6 +27,8 @@ class ModelConfig:
         Channels of each level of the U-Net, full resolution first; each further level halves the resolution.
     in_channels
         Channels of one modality's image.
+    stem_convolutions
+        Convolutions of each encoder at full resolution, where they cost most; every further level has two.
     voxel_mm
         Finest and coarsest voxel size that the network was trained on, and works at.
     """
@@ -37,6 +39,7 @@ class ModelConfig:
     widths: tuple[int, ...] = (8, 16, 32, 64)
     in_channels: int = 1
     voxel_mm: tuple[float, float] = (2.0, 3.0)
+    stem_convolutions: int = 2
 
     def __post_init__(self) -> None:
         problems = {
@@ -45,6 +48,7 @@ class ModelConfig:
             "one or more outputs, each named once, without a dot": _are_names(self.outputs),
             "two or more levels of positive width": len(self.widths) > 1 and all(map(_is_count, self.widths)),
             "one or more input channels": _is_count(self.in_channels),
+            "one or more convolutions at full resolution": _is_count(self.stem_convolutions),
             "a positive finest voxel size and a coarsest, not below it": _is_range(self.voxel_mm),
         }
         for expected, holds in problems.items():

@@ -18,13 +18,15 @@ class UNetEncoder(nn.Module):
         Channels of the image.
     widths
         Channels of each level; the last is the bottom.
+    stem_convolutions
+        Convolutions at full resolution; every further level has two.
     """
 
-    def __init__(self, dims: int, in_channels: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, dims: int, in_channels: int, widths: tuple[int, ...], stem_convolutions: int = 2) -> None:
         super().__init__()
         inputs = (in_channels, *widths[:-1])
         self.levels = nn.ModuleList(
-            ConvBlock(dims, before, width, stride=1 if level == 0 else 2)
+            ConvBlock(dims, before, width, 2, 2) if level else ConvBlock(dims, before, width, 1, stem_convolutions)
             for level, (before, width) in enumerate(zip(inputs, widths, strict=True))
         )
 

@@ -51,10 +51,12 @@ class ShaSpec(nn.Module):
         super().__init__()
         self.config = config
         dims, widths = config.spatial_dims, config.widths
-        self.shared = UNetEncoder(dims, config.in_channels, widths)
-        self.specific = nn.ModuleDict(
-            {name: UNetEncoder(dims, config.in_channels, widths) for name in config.modalities}
-        )
+
+        def encoder() -> UNetEncoder:
+            return UNetEncoder(dims, config.in_channels, widths, config.stem_convolutions)
+
+        self.shared = encoder()
+        self.specific = nn.ModuleDict({name: encoder() for name in config.modalities})
         self.fusion = ResidualFusion(dims, widths[-1])
         self.decoder = UNetDecoder(config)
         self.domain_classifier = nn.Linear(widths[-1], len(config.modalities))

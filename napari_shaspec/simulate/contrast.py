@@ -33,7 +33,7 @@ def class_means(scene: Scene) -> Tensor:
         same, means[:, T1, :TISSUES] + 0.03 * dice.normal(TISSUES), means[:, T1C, :TISSUES]
     )
     # An oedema that cannot be told from white matter on FLAIR would only teach to guess.
-    means[:, FLAIR, 5] = torch.maximum(means[:, FLAIR, 5], means[:, FLAIR, 2:5].amax(1) + 0.10)
+    means[:, FLAIR, 5] = torch.maximum(means[:, FLAIR, 5], means[:, FLAIR, 2:5].amax(1) + 0.16)
     means[:, T1C, 7] = torch.maximum(means[:, T1C, 7], means[:, T1C, 4] + 0.12)
     return means.clamp(min=0.03)
 

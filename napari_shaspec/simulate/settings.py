@@ -57,14 +57,14 @@ class SimulatorSettings:
 
     means: dict[Modality, tuple[float, ...]] = field(default_factory=lambda: dict(TRAINING_MEANS))
     tissue_jitter: float = 0.10
-    tumour_jitter: float = 0.22
-    wild_contrast_chance: float = 0.15
+    tumour_jitter: float = 0.16
+    wild_contrast_chance: float = 0.10
     rotation_degrees: float = 14.0
     scale: Range = (0.88, 1.10)
     elastic_mm: tuple[Range, ...] = ((60.0, 5.0), (22.0, 1.8))
     ventricle_growth: Range = (-0.25, 1.0)
     sulcus_growth: Range = (-0.3, 0.7)
-    tumour_counts: tuple[float, ...] = (0.04, 0.68, 0.18, 0.07, 0.03)
+    tumour_counts: tuple[float, ...] = (0.08, 0.74, 0.12, 0.04, 0.02)
     radius_mm: Range = (13.0, 40.0)
     satellite_mm: Range = (5.0, 20.0)
     anisotropy: Range = (0.7, 1.4)
@@ -79,7 +79,7 @@ class SimulatorSettings:
     cavity_chance: float = 0.06
     haemorrhage_chance: float = 0.12
     texture: Range = (0.01, 0.07)
-    bias: Range = (0.0, 0.2)
+    bias: Range = (0.0, 0.15)
     blur_mm: Range = (0.0, 1.6)
     thick_slice_chance: float = 0.35
     thick_slice_mm: Range = (3.0, 6.5)
@@ -94,7 +94,7 @@ HELD_OUT = replace(
     TRAINING,
     means=dict(HELD_OUT_MEANS),
     tissue_jitter=0.07,
-    tumour_jitter=0.14,
+    tumour_jitter=0.12,
     wild_contrast_chance=0.0,
     elastic_mm=((45.0, 4.5), (18.0, 1.5)),
     octaves=(0.7, 0.7, 0.3),

@@ -25,7 +25,11 @@ class TrainConfig:
     coarse_patch
         The same at the coarsest voxel size, where it holds a whole brain.
     coarse_share
-        Share of the steps that are coarse.
+        Share of the steps that are coarse, at the end; it falls from 1 along the run. Coarse steps cost a third, and
+        what they teach (where a tumour is, what is none) holds at every voxel size.
+    draws
+        How often each simulated case is trained on, with other intensities and subsets and mirrored in between:
+        simulating one costs as much as half a step.
     learning_rate, weight_decay, warmup_steps
         AdamW; the rate rises linearly over ``warmup_steps``, then falls to 0 along half a cosine.
     alpha, beta, alignment
@@ -35,8 +39,9 @@ class TrainConfig:
         of no use before the task is understood at all, and shared features that hold nothing yet are aligned best by
         holding nothing.
     subsets
-        Random proper subsets decoded in each step after that, beside the full set. Encoding is most of a step's cost
-        and does not depend on the subset, so they come cheap.
+        Random proper subsets decoded in each step after that, beside the full set; the first of two or more is a
+        single modality, because those are learned last. Encoding is most of a step's cost and does not depend on the
+        subset, so they come cheap.
     ema_decay
         Of the averaged weights, which are those that are validated and saved; it rises from 0.1 at the beginning.
     validation_steps, validation_cases
@@ -50,6 +55,7 @@ class TrainConfig:
     patch: tuple[int, int, int] = (72, 88, 72)
     coarse_patch: tuple[int, int, int] = (56, 64, 56)
     coarse_share: float = 0.5
+    draws: int = 1
     learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
@@ -64,7 +70,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         stride = self.model.stride
-        counts = (self.steps, self.batch, self.warmup_steps, self.validation_steps, self.validation_cases)
+        counts = (self.steps, self.batch, self.draws, self.warmup_steps, self.validation_steps, self.validation_cases)
         if min(counts) < 1 or self.subsets < 0:
             raise ShaSpecError(
                 "at least one step, case and validation", repr(self), "Correct the training configuration"
@@ -88,7 +94,18 @@ class TrainConfig:
 
 
 PRESETS = {
-    "bundled": TrainConfig(),
+    "bundled": replace(
+        TrainConfig(),
+        model=ModelConfig(stem_convolutions=1),
+        steps=7000,
+        patch=(80, 96, 80),
+        coarse_share=0.25,
+        draws=2,
+        learning_rate=3e-3,
+        all_steps=500,
+        subsets=2,
+        validation_steps=500,
+    ),
     "quick": replace(
         TrainConfig(),
         model=ModelConfig(widths=(4, 8, 16)),

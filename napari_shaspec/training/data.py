@@ -24,6 +24,10 @@ HELD_OUT_FIRST = 900_000
 """From here on they belong to validation."""
 
 
+DRAWN_TOGETHER = 16
+"""Cases that come once in turn, then again: far enough apart that the network cannot remember one."""
+
+
 class Batch(NamedTuple):
     """Normalised images (B, 1, *patch) by modality name, and region masks (B, 3, *patch) as floats.
 
@@ -70,6 +74,11 @@ class BatchStream(Dataset[Batch], ABC):
     def batch_of(self, step: int) -> Batch:
         """The batch of one step."""
 
+    def coarse_chance(self, step: int) -> float:
+        """Falls from 1 along the run, to the share that the configuration names."""
+        progress = min(1.0, step / self.config.steps)
+        return 1.0 - progress * (1.0 - self.config.coarse_share)
+
     def scale(self, *, coarse: bool) -> tuple[tuple[int, int, int], float]:
         """Patch and voxel size of a step."""
         finest, coarsest = self.config.model.voxel_mm
@@ -97,14 +106,35 @@ class SimulatedBatches(BatchStream):
         super().__init__(config, first, count)
         self.settings = settings
         self.device = device
+        self._recent: dict[int, Batch] = {}
 
     def batch_of(self, step: int) -> Batch:
+        """The case that is due: a new one, or one of `DRAWN_TOGETHER` before it, mirrored left to right."""
+        if self.config.draws == 1 or step >= HELD_OUT_FIRST:
+            return self.simulated(step)
+        block, place = divmod(step, DRAWN_TOGETHER * self.config.draws)
+        draw, case = divmod(place, DRAWN_TOGETHER)
+        batch = self.recent(block * DRAWN_TOGETHER * self.config.draws + case)
+        if draw % 2 == 0:
+            return batch
+        return Batch({name: image.flip(2) for name, image in batch.images.items()}, batch.masks.flip(2))
+
+    def simulated(self, step: int) -> Batch:
         """Drawn from the seed of the step."""
         seed = self.config.seed * SEEDS + step
-        coarse = np.random.default_rng(seed).random() < self.config.coarse_share
+        coarse = np.random.default_rng(seed).random() < self.coarse_chance(step)
         patch, voxel_mm = self.scale(coarse=coarse and step < HELD_OUT_FIRST)
         batch = simulate_batch(seed, self.config.batch, patch, voxel_mm, self.settings, self.device)
         return normalised_batch(batch.images, batch.labels)
+
+    def recent(self, step: int) -> Batch:
+        """The same, kept until `DRAWN_TOGETHER` newer ones came."""
+        batch = self._recent.get(step)
+        if batch is None:
+            batch = self._recent[step] = self.simulated(step)
+            while len(self._recent) > DRAWN_TOGETHER:
+                del self._recent[min(self._recent)]
+        return batch
 
 
 def held_out_batches(config: TrainConfig, settings: SimulatorSettings, device: torch.device) -> SimulatedBatches:

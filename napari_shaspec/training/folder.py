@@ -56,7 +56,7 @@ class FolderCrops(BatchStream):
     def batch_of(self, step: int) -> Batch:
         """Crops of cases drawn by the seed of the step."""
         draw = np.random.default_rng(self.config.seed * SEEDS + step)
-        patch, spacing_mm = self.scale(coarse=draw.random() < self.config.coarse_share)
+        patch, spacing_mm = self.scale(coarse=draw.random() < self.coarse_chance(step))
         chosen = [self.cases[int(draw.integers(len(self.cases)))] for _ in range(self.config.batch)]
         crops = [random_crop(prepared_case(files, spacing_mm), patch, draw) for files in chosen]
         shared = [modality for modality in Modality if all(modality in crop.images for crop in crops)]

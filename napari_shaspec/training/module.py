@@ -20,12 +20,16 @@ from napari_shaspec.training.data import SEEDS, Batch
 
 
 def draw_subsets(names: Sequence[str], count: int, generator: torch.Generator) -> list[frozenset[str]]:
-    """The full set, then ``count`` random proper subsets: of a uniform size, then uniform among those of that size."""
+    """The full set, then ``count`` random proper subsets.
+
+    The first of two or more is a single modality; the others are of a uniform size, then uniform among those of it.
+    """
     subsets = [frozenset(names)]
-    for _ in range(count if len(names) > 1 else 0):
-        size = 1 + int(torch.randint(len(names) - 1, (1,), generator=generator))
+    for place in range(count if len(names) > 1 else 0):
+        single = count > 1 and place == 0
+        size = 1 if single else 1 + int(torch.randint(len(names) - 1, (1,), generator=generator))
         order = torch.randperm(len(names), generator=generator)[:size]
-        subsets.append(frozenset(names[place] for place in order.tolist()))
+        subsets.append(frozenset(names[index] for index in order.tolist()))
     return subsets
 
 
