@@ -382,6 +382,12 @@ def test_simulate_writes_brats_folders_and_repeats_itself(tmp_path: Path, say: S
     assert files_in(tmp_path) == before
 
 
+def test_simulated_healthy_brains_have_no_label(tmp_path: Path, say: Say) -> None:
+    assert say("simulate", "--healthy", "--seed", 7, "--voxel-mm", 4, "--count", 2, "--out", tmp_path)[0] == 0
+    for index in (0, 1):
+        assert not np.asanyarray(nib.load(tmp_path / f"SIM-7-00{index}" / f"SIM-7-00{index}_seg.nii.gz").dataobj).any()
+
+
 def test_simulate_needs_a_folder(tmp_path: Path, say: Say) -> None:
     (tmp_path / "file").write_text("mine")
     for out, message in (("file", "a folder to write cases to"), ("file/inside", "to write ")):

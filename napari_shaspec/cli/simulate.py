@@ -44,11 +44,13 @@ def simulate(
         Settings, typer.Option(help="Contrasts and shapes as in training, or held out from it.")
     ] = Settings.TRAINING,
     voxel_mm: Annotated[float, typer.Option(help="Edge of a voxel.", min=0.8, max=4.0)] = 1.5,
+    healthy: Annotated[bool, typer.Option("--healthy", help="Brains without a tumour.")] = False,
 ) -> None:
     """Write simulated cases with all four modalities and their label maps."""
     from napari_shaspec.simulate.case import simulate_case
-    from napari_shaspec.simulate.settings import SETTINGS
+    from napari_shaspec.simulate.settings import SETTINGS, without_tumours
 
+    chosen = without_tumours(SETTINGS[settings.value]) if healthy else SETTINGS[settings.value]
     names = [f"SIM-{seed}-{index:03d}" for index in range(count)]
     if out.exists() and not out.is_dir():
         raise ShaSpecError("a folder to write cases to", f"the file {out}", "Choose another name")
@@ -58,7 +60,7 @@ def simulate(
     with progress_bar("simulating") as advance:
         for index, name in enumerate(names):
             advance("simulating", index, count)
-            case = simulate_case(case_seed(seed, index), name, voxel_mm, SETTINGS[settings.value])
+            case = simulate_case(case_seed(seed, index), name, voxel_mm, chosen)
             _write_case(case, out / name)
     typer.echo(f"Wrote {count} {'case' if count == 1 else 'cases'} to {out}")
 

@@ -108,3 +108,8 @@ HELD_OUT = replace(
 """Other contrasts, noise and tumour shapes than `TRAINING`: checkpoints are chosen on cases drawn from here."""
 
 SETTINGS = {"training": TRAINING, "held-out": HELD_OUT}
+
+
+def without_tumours(settings: SimulatorSettings) -> SimulatorSettings:
+    """The same scanners and anatomies without a tumour; whatever else is bright or dark in a head stays."""
+    return replace(settings, tumour_counts=(1.0,))

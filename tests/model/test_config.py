@@ -9,6 +9,7 @@ import pytest
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.shaspec import ShaSpec
 
 
 def test_mri_is_the_default() -> None:
@@ -29,6 +30,20 @@ def test_the_round_trip_through_json() -> None:
     assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_weights_from_before_the_stem_could_be_chosen_have_two_convolutions() -> None:
+    entries = ModelConfig().to_dict()
+    del entries["stem_convolutions"]
+    assert ModelConfig.from_dict(entries).stem_convolutions == 2
+
+
+@pytest.mark.parametrize("convolutions", [1, 2, 3])
+def test_the_stem_has_so_many_convolutions(convolutions: int) -> None:
+    model = ShaSpec(ModelConfig(widths=(2, 4), stem_convolutions=convolutions))
+    for encoder in (model.shared, *model.specific.values()):
+        kinds = [[type(layer).__name__ for layer in level] for level in encoder.levels]
+        assert [kind.count("Conv3d") for kind in kinds] == [convolutions, 2]
+
+
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
@@ -44,6 +59,7 @@ def test_the_round_trip_through_json() -> None:
         ({"widths": (8, 0)}, "two or more levels of positive width"),
         ({"widths": (8, 16.5)}, "two or more levels of positive width"),
         ({"in_channels": 0}, "one or more input channels"),
+        ({"stem_convolutions": 0}, "one or more convolutions at full resolution"),
         ({"voxel_mm": (0.0, 2.0)}, "a positive finest voxel size"),
         ({"voxel_mm": (3.0, 2.0)}, "a positive finest voxel size"),
         ({"voxel_mm": (2.0,)}, "a positive finest voxel size"),

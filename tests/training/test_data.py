@@ -19,6 +19,7 @@ from napari_shaspec.simulate.settings import HELD_OUT, TRAINING, SimulatorSettin
 from napari_shaspec.training import data
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import (
+    DRAWN_TOGETHER,
     HELD_OUT_FIRST,
     SEEDS,
     Batch,
@@ -208,6 +209,32 @@ def test_coarse_steps_have_their_share(
     kinds = [(size, voxel_mm) for _, size, voxel_mm in drawn]
     assert set(kinds) == {coarse, fine}
     assert kinds.count(coarse) / 400 == pytest.approx(config.coarse_share, abs=0.06)
+
+
+def test_coarse_steps_come_first(config: TrainConfig, drawn: list[tuple[int, tuple[int, int, int], float]]) -> None:
+    stream = SimulatedBatches(replace(config, steps=400, coarse_share=0.2), TRAINING, 0, 400, CPU)
+    for index in range(len(stream)):
+        stream[index]
+    coarse = [voxel_mm == 6.0 for _, _, voxel_mm in drawn]
+    assert sum(coarse[:50]) > 40
+    assert sum(coarse[-100:]) / 100 == pytest.approx(0.3, abs=0.12)
+
+
+def test_every_case_is_drawn_so_many_times_and_mirrored_in_between(config: TrainConfig) -> None:
+    stream = SimulatedBatches(replace(config, draws=2), TRAINING, 0, 4 * DRAWN_TOGETHER, CPU)
+    seen = [stream[index] for index in range(2 * DRAWN_TOGETHER + 1)]
+    for first, second in zip(seen[:DRAWN_TOGETHER], seen[DRAWN_TOGETHER : 2 * DRAWN_TOGETHER], strict=True):
+        assert torch.equal(first.masks, second.masks.flip(2))
+        for name, image in first.images.items():
+            assert torch.equal(image, second.images[name].flip(2))
+    assert not any(equal(seen[-1], batch) for batch in seen[:-1])
+
+
+def test_a_second_draw_does_not_need_the_first(config: TrainConfig) -> None:
+    stream = SimulatedBatches(replace(config, draws=2), TRAINING, 0, 4 * DRAWN_TOGETHER, CPU)
+    expected = stream[3].masks.flip(2)
+    resumed = SimulatedBatches(replace(config, draws=2), TRAINING, DRAWN_TOGETHER + 3, 1, CPU)
+    assert torch.equal(resumed[0].masks, expected)
 
 
 def test_held_out_cases_are_fine(config: TrainConfig, drawn: list[tuple[int, tuple[int, int, int], float]]) -> None:

@@ -62,6 +62,14 @@ def test_the_full_set_comes_first_then_proper_subsets() -> None:
     assert all(frozenset() < subset < frozenset(NAMES) for subset in subsets[1:])
 
 
+def test_the_first_of_several_is_a_single_modality() -> None:
+    generator = torch.Generator().manual_seed(0)
+    firsts = Counter(draw_subsets(NAMES, 2, generator)[1] for _ in range(400))
+    assert set(firsts) == {frozenset([name]) for name in NAMES}
+    assert all(count == pytest.approx(100, rel=0.3) for count in firsts.values())
+    assert {len(draw_subsets(NAMES, 1, generator)[1]) for _ in range(50)} == {1, 2, 3}
+
+
 def test_a_seed_makes_the_same_subsets_again() -> None:
     first, again, other = (draw_subsets(NAMES, 9, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert first == again
