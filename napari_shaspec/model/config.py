@@ -29,6 +29,8 @@ class ModelConfig:
         Channels of one modality's image.
     stem_convolutions
         Convolutions of each encoder at full resolution, where they cost most; every further level has two.
+    specific_skips
+        Whether available modalities bring their specific maps to the skip connections too, as they do at the bottom.
     voxel_mm
         Finest and coarsest voxel size that the network was trained on, and works at.
     """
@@ -40,6 +42,7 @@ class ModelConfig:
     in_channels: int = 1
     voxel_mm: tuple[float, float] = (2.0, 3.0)
     stem_convolutions: int = 2
+    specific_skips: bool = False
 
     def __post_init__(self) -> None:
         problems = {

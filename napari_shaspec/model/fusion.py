@@ -14,6 +14,11 @@ from torch.nn import functional
 
 from napari_shaspec.model.blocks import CONVOLUTION, convolution
 
+# That rule alone has a consequence for the skips: with one modality available, its shared map stands in for all, the
+# weights of all modalities add up, and the decoder applies the same sum whichever modality it is. What is bright on
+# FLAIR and dark on T1 then has to look alike after a convolution or two. Specific maps, projected with weights of
+# their own (`SpecificProjection`), tell the decoder what it looks at; docs/model.md has the numbers.
+
 
 def stand_in(available: Sequence[Tensor]) -> Tensor:
     """The mean of the available shared features, in place of a missing modality's."""
@@ -56,3 +61,24 @@ class ModalityProjection(nn.Module):
         maps = torch.cat([available[index] for index in sorted(available)], 1)
         apply = functional.conv3d if folded.ndim == 5 else functional.conv2d
         return apply(maps, folded, self.convolution.bias)
+
+
+class SpecificProjection(nn.Module):
+    """What the specific maps of the available modalities add to a skip: a 1 x 1 projection each, summed.
+
+    Residual fusion for the skips, f(i) = r(i) + projection of s(i), after which the decoder's 1 x 1 convolution is
+    linear: its product with the projection is one set of weights for each modality. A missing modality adds nothing.
+    """
+
+    def __init__(self, dims: int, modalities: int, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.modalities = modalities
+        self.convolution = CONVOLUTION[dims](modalities * in_channels, out_channels, kernel_size=1, bias=False)
+
+    def forward(self, available: Mapping[int, Tensor]) -> Tensor:
+        """Maps (B, C_in, *size) by the modality's index, at least one -> (B, C_out, *size)."""
+        weights = self.convolution.weight.chunk(self.modalities, dim=1)
+        chosen = torch.cat([weights[index] for index in sorted(available)], 1)
+        maps = torch.cat([available[index] for index in sorted(available)], 1)
+        apply = functional.conv3d if chosen.ndim == 5 else functional.conv2d
+        return apply(maps, chosen)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from napari_shaspec.model.blocks import CONVOLUTION, ConvBlock, Upsample
 from napari_shaspec.model.config import ModelConfig
-from napari_shaspec.model.fusion import ModalityProjection
+from napari_shaspec.model.fusion import ModalityProjection, SpecificProjection
 
 RARE_LOGIT = -3.0
 """Initial bias of the output: a prior of 5 % in every map."""
@@ -25,18 +25,30 @@ class UNetDecoder(nn.Module):
         rising = range(len(widths) - 2, -1, -1)
         self.upsample = nn.ModuleList(Upsample(dims, widths[level + 1], widths[level]) for level in rising)
         self.project = nn.ModuleList(ModalityProjection(dims, count, widths[level], widths[level]) for level in rising)
+        self.project_specific = nn.ModuleList(
+            SpecificProjection(dims, count, widths[level], widths[level]) for level in rising if config.specific_skips
+        )
         self.blocks = nn.ModuleList(ConvBlock(dims, widths[level], widths[level]) for level in rising)
         self.output = CONVOLUTION[dims](widths[0], len(config.outputs), kernel_size=1)
         # Tumour fills a few percent of a brain: to start from that spares the first hundred steps of finding it out.
         assert self.output.bias is not None
         nn.init.constant_(self.output.bias, RARE_LOGIT)
 
-    def forward(self, fused: Sequence[Tensor], skips: Mapping[int, Sequence[Tensor]]) -> Tensor:
+    def forward(
+        self,
+        fused: Sequence[Tensor],
+        skips: Mapping[int, Sequence[Tensor]],
+        specific_skips: Mapping[int, Sequence[Tensor]],
+    ) -> Tensor:
         """All N fused maps, and the available modalities' skips -> logits (B, outputs, *size)."""
         rising: Tensor = self.bottom(torch.cat(tuple(fused), 1))
-        for upsample, project, block, level in zip(
-            self.upsample, self.project, self.blocks, range(len(self.blocks) - 1, -1, -1), strict=True
-        ):
-            rising = block(upsample(rising) + project({index: maps[level] for index, maps in skips.items()}))
+        for place, (upsample, project, block) in enumerate(zip(self.upsample, self.project, self.blocks, strict=True)):
+            level = len(self.blocks) - 1 - place
+            skip = project({index: maps[level] for index, maps in skips.items()})
+            if self.project_specific:
+                skip = skip + self.project_specific[place](
+                    {index: maps[level] for index, maps in specific_skips.items()}
+                )
+            rising = block(upsample(rising) + skip)
         logits: Tensor = self.output(rising)
         return logits

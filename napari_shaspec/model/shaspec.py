@@ -21,17 +21,20 @@ class Encoding(NamedTuple):
     """What both encoders make of one modality of one tile; it does not depend on the other modalities.
 
     ``skips`` are the shared encoder's maps (B, C_l, *size / 2**l), full resolution first; ``shared`` r(i) and
-    ``specific`` s(i) are (B, C, *bottom).
+    ``specific`` s(i) are (B, C, *bottom); ``specific_skips`` are the specific encoder's maps, kept where the decoder
+    wants them.
     """
 
     skips: tuple[Tensor, ...]
     shared: Tensor
     specific: Tensor
+    specific_skips: tuple[Tensor, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """Memory of the tensors."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in (*self.skips, self.shared, self.specific))
+        tensors = (*self.skips, self.shared, self.specific, *self.specific_skips)
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 class Output(NamedTuple):
@@ -65,8 +68,8 @@ class ShaSpec(nn.Module):
         """(B, in_channels, *size), sides multiples of ``config.stride`` -> the modality's encoding."""
         self._check_known([modality])
         skips, shared = self.shared(image)
-        _, specific = self.specific[modality](image)
-        return Encoding(skips, shared, specific)
+        specific_skips, specific = self.specific[modality](image)
+        return Encoding(skips, shared, specific, specific_skips if self.config.specific_skips else ())
 
     def specific_maps(self, image: Tensor, modality: str) -> tuple[Tensor, ...]:
         """Every level of the modality's specific encoder, full resolution first; `decode` needs only the last."""
@@ -87,8 +90,12 @@ class ShaSpec(nn.Module):
     def decode(self, encodings: Mapping[str, Encoding]) -> Tensor:
         """Encodings of the available modalities, in any order -> logits (B, outputs, *size)."""
         fused = self.fused(encodings)
-        skips = {index: encodings[name].skips for index, name in enumerate(self.config.modalities) if name in encodings}
-        logits: Tensor = self.decoder(list(fused.values()), skips)
+        available = {index: encodings[name] for index, name in enumerate(self.config.modalities) if name in encodings}
+        logits: Tensor = self.decoder(
+            list(fused.values()),
+            {index: encoding.skips for index, encoding in available.items()},
+            {index: encoding.specific_skips for index, encoding in available.items()},
+        )
         return logits
 
     def forward(self, images: Mapping[str, Tensor]) -> Output:

@@ -96,10 +96,10 @@ class TrainConfig:
 PRESETS = {
     "bundled": replace(
         TrainConfig(),
-        model=ModelConfig(stem_convolutions=1),
-        steps=7000,
+        model=ModelConfig(stem_convolutions=1, specific_skips=True),
+        steps=6000,
         patch=(80, 96, 80),
-        coarse_share=0.25,
+        coarse_share=0.3,
         draws=2,
         learning_rate=3e-3,
         all_steps=500,
