@@ -35,8 +35,8 @@ def reference(model: ShaSpec, images: Mapping[str, Tensor]) -> Tensor:
     def layer(inputs: Tensor, name: str, **options: Any) -> Tensor:
         return convolve(inputs, weights[f"{name}.weight"], weights[f"{name}.bias"], **options)
 
-    def block(inputs: Tensor, name: str, stride: int = 1) -> Tensor:
-        for place, step in ((0, stride), (3, 1)):
+    def block(inputs: Tensor, name: str, stride: int = 1, convolutions: int = 2) -> Tensor:
+        for place, step in ((0, stride), (3, 1))[:convolutions]:
             inputs = layer(inputs, f"{name}.{place}", stride=step, padding=1)
             axes = tuple(range(2, inputs.ndim))
             mean = inputs.mean(axes, keepdim=True)
@@ -49,7 +49,7 @@ def reference(model: ShaSpec, images: Mapping[str, Tensor]) -> Tensor:
         return inputs
 
     def encoder(image: Tensor, name: str) -> list[Tensor]:
-        maps = [block(image, f"{name}.levels.0")]
+        maps = [block(image, f"{name}.levels.0", convolutions=model.config.stem_convolutions)]
         for level in range(1, levels):
             maps.append(block(maps[-1], f"{name}.levels.{level}", stride=2))
         return maps
@@ -61,12 +61,13 @@ def reference(model: ShaSpec, images: Mapping[str, Tensor]) -> Tensor:
         return total / len(features)
 
     shared = {name: encoder(image, "shared") for name, image in images.items()}
+    specific = {name: encoder(image, f"specific.{name}") for name, image in images.items()}
     r = {name: maps[-1] for name, maps in shared.items()}
     f = []
     for name in names:
         if name in images:
-            s = encoder(images[name], f"specific.{name}")[-1]
-            f.append(r[name] + layer(torch.cat([r[name], s], 1), "fusion.projection", padding=1))
+            both = torch.cat([r[name], specific[name][-1]], 1)
+            f.append(r[name] + layer(both, "fusion.projection", padding=1))
         else:
             f.append(mean_of_available(r))
     rising = block(torch.cat(f, 1), "decoder.bottom")
@@ -80,20 +81,26 @@ def reference(model: ShaSpec, images: Mapping[str, Tensor]) -> Tensor:
             stride=2,
         )
         projected = layer(concatenated, f"decoder.project.{step}.convolution")
+        if model.config.specific_skips:
+            zero = torch.zeros_like(next(iter(specific.values()))[level])
+            maps = torch.cat([specific[name][level] if name in specific else zero for name in names], 1)
+            projected = projected + convolve(maps, weights[f"decoder.project_specific.{step}.convolution.weight"])
         rising = block(upsampled + projected, f"decoder.blocks.{step}")
     return layer(rising, "decoder.output")
 
 
 @each_subset
+@pytest.mark.parametrize("options", [{}, {"specific_skips": True, "stem_convolutions": 1}], ids=["paper", "bundled"])
 @pytest.mark.parametrize("dims", [2, 3])
 @torch.no_grad()
 def test_decode_equals_the_slow_reference(
     make_model: Callable[..., ShaSpec],
     make_images: Callable[..., dict[str, Tensor]],
     dims: int,
+    options: dict[str, Any],
     available: frozenset[str],
 ) -> None:
-    model = make_model(ModelConfig(spatial_dims=dims, widths=(4, 6, 8))).double()
+    model = make_model(ModelConfig(spatial_dims=dims, widths=(4, 6, 8), **options)).double()
     images = {name: image.double() for name, image in make_images(NAMES, dims).items() if name in available}
     encodings = {name: model.encode(image, name) for name, image in images.items()}
     expected = reference(model, images)
@@ -187,6 +194,40 @@ def test_shapes_and_size_of_an_encoding(model: ShaSpec, images: dict[str, Tensor
     assert [tuple(skip.shape) for skip in encoding.skips] == [(2, 4, 8, 12, 16), (2, 6, 4, 6, 8)]
     assert encoding.shared.shape == encoding.specific.shape == (2, 8, 2, 3, 4)
     assert encoding.nbytes == 4 * (2 * 4 * 8 * 12 * 16 + 2 * 6 * 4 * 6 * 8 + 2 * (2 * 8 * 2 * 3 * 4))
+
+
+@torch.no_grad()
+def test_specific_skips_are_kept_only_for_a_decoder_that_wants_them(
+    make_model: Callable[..., ShaSpec], images: dict[str, Tensor]
+) -> None:
+    model = make_model(ModelConfig(widths=(4, 6, 8), specific_skips=True))
+    encoding = model.encode(images["flair"], "flair")
+    assert [skip.shape for skip in encoding.specific_skips] == [skip.shape for skip in encoding.skips]
+    assert encoding.nbytes == 4 * 2 * (2 * 4 * 8 * 12 * 16 + 2 * 6 * 4 * 6 * 8 + 2 * 8 * 2 * 3 * 4)
+    torch.testing.assert_close(encoding.specific_skips[1], model.specific_maps(images["flair"], "flair")[1])
+
+
+@torch.no_grad()
+def test_with_specific_skips_the_decoder_can_tell_which_modality_it_has(
+    make_model: Callable[..., ShaSpec], images: dict[str, Tensor]
+) -> None:
+    """Without them every lone modality meets the same weights at the skips, so that only the bottom tells."""
+
+    def spread(specific_skips: bool) -> float:
+        model = make_model(ModelConfig(widths=(4, 6, 8), specific_skips=specific_skips))
+        model.decoder.bottom = torch.nn.Sequential(model.decoder.bottom, Silence())
+        alone = [model.decode({name: model.encode(images["t1"], name)}) for name in ("t1", "t2")]
+        return float((alone[0] - alone[1]).abs().max())
+
+    assert spread(specific_skips=False) == pytest.approx(0, abs=1e-5)
+    assert spread(specific_skips=True) > 0.1
+
+
+class Silence(torch.nn.Module):
+    """Nothing of the bottom gets through."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.zeros_like(maps)
 
 
 def test_a_new_network_expects_a_tumour_in_five_percent(make_images: Callable[..., dict[str, Tensor]]) -> None:
