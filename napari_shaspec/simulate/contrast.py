@@ -34,6 +34,8 @@ def class_means(scene: Scene) -> Tensor:
     )
     # An oedema that cannot be told from white matter on FLAIR would only teach to guess.
     means[:, FLAIR, 5] = torch.maximum(means[:, FLAIR, 5], means[:, FLAIR, 2:5].amax(1) + 0.16)
+    solid = dice.chance(settings.solid_core_chance)
+    means[:, FLAIR, 6] = torch.where(solid, means[:, FLAIR, 5] + 0.08 * dice.normal(), means[:, FLAIR, 6])
     means[:, T1C, 7] = torch.maximum(means[:, T1C, 7], means[:, T1C, 4] + 0.12)
     return means.clamp(min=0.03)
 

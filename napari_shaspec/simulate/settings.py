@@ -16,18 +16,20 @@ TISSUES = 5
 
 # Mean intensity of each class, cerebrospinal fluid to enhancing tumour, in the order of CLASSES. White matter of a T1
 # is about 0.8 by definition of the scale; the rest follows from relative signal in clinical 1.5 and 3 T protocols
-# (design study: simulator.md; deep grey matter lies between cortex and white matter).
+# (design study: simulator.md; deep grey matter lies between cortex and white matter). Relaxation times bound what
+# tumours can look like: at TE 100 ms fluid (T2 2 s) keeps about twice the signal of oedema (T2 about 170 ms), and on a
+# T1 with TR 600 ms oedema (T1 about 1.3 s) loses a tenth against cortex (1 s) and solid tumour a fifth, not more.
 TRAINING_MEANS = {
     Modality.FLAIR: (0.12, 0.18, 0.55, 0.52, 0.46, 0.92, 0.70, 0.82),
-    Modality.T1: (0.20, 0.24, 0.55, 0.63, 0.80, 0.50, 0.36, 0.52),
-    Modality.T1C: (0.20, 0.26, 0.57, 0.64, 0.80, 0.52, 0.40, 1.20),
-    Modality.T2: (1.00, 0.92, 0.58, 0.48, 0.40, 0.80, 0.88, 0.70),
+    Modality.T1: (0.20, 0.24, 0.55, 0.63, 0.80, 0.53, 0.42, 0.53),
+    Modality.T1C: (0.20, 0.26, 0.57, 0.64, 0.80, 0.55, 0.45, 1.20),
+    Modality.T2: (1.30, 1.15, 0.58, 0.48, 0.40, 0.75, 0.90, 0.70),
 }
 HELD_OUT_MEANS = {
     Modality.FLAIR: (0.08, 0.14, 0.50, 0.50, 0.44, 0.84, 0.60, 0.74),
-    Modality.T1: (0.14, 0.20, 0.48, 0.58, 0.72, 0.42, 0.30, 0.46),
-    Modality.T1C: (0.16, 0.24, 0.52, 0.60, 0.74, 0.46, 0.34, 1.05),
-    Modality.T2: (1.10, 0.98, 0.62, 0.50, 0.44, 0.88, 0.98, 0.78),
+    Modality.T1: (0.14, 0.20, 0.48, 0.58, 0.72, 0.45, 0.36, 0.47),
+    Modality.T1C: (0.16, 0.24, 0.52, 0.60, 0.74, 0.49, 0.39, 1.05),
+    Modality.T2: (1.45, 1.25, 0.62, 0.50, 0.44, 0.83, 0.98, 0.78),
 }
 
 
@@ -49,6 +51,8 @@ class SimulatorSettings:
         Size of the first tumour, and of the others. Gliomas are mostly found large: those of BraTS measure 5 to 350 ml.
     core_fraction, rim_fraction
         The core relative to the tumour; the enhancing rim relative to the core.
+    solid_core_chance
+        How often the core is solid tumour, which on FLAIR looks like the oedema around it, and not necrosis.
     boundary_noise
         How far a tumour's surface departs from an ellipsoid, relative to its radius.
     octaves
@@ -73,6 +77,7 @@ class SimulatorSettings:
     core_fraction: Range = (0.35, 0.95)
     rim_fraction: Range = (0.08, 0.6)
     no_enhancement_chance: float = 0.25
+    solid_core_chance: float = 0.4
     solid_enhancement_chance: float = 0.15
     patchy_enhancement_chance: float = 0.35
     mass_effect: Range = (0.0, 0.35)
