@@ -24,7 +24,14 @@ TABLE = Reliability(
 
 @pytest.mark.parametrize(
     ("dice", "verdict"),
-    [(1.0, "reliable"), (0.75, "reliable"), (0.7499, "fair"), (0.5, "fair"), (0.4999, "unreliable"), (0.0, "unreliable")],
+    [
+        (1.0, "reliable"),
+        (0.75, "reliable"),
+        (0.7499, "fair"),
+        (0.5, "fair"),
+        (0.4999, "unreliable"),
+        (0.0, "unreliable"),
+    ],
 )
 def test_thresholds(dice: float, verdict: str) -> None:
     assert Confidence(Region.WT, frozenset({FLAIR}), dice).verdict is Verdict(verdict)

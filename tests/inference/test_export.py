@@ -21,7 +21,6 @@ from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region
 from napari_shaspec.reliability import Reliability, confidence
 from napari_shaspec.volume import Case
 
-
 TABLE = Reliability({frozenset({Modality.T1}): {Region.ET: 0.2}}, "3 cases")
 
 
