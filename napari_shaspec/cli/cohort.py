@@ -57,7 +57,8 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
     check_apart(cases, out)
     checkpoint = load_weights(weights)
     if scheduler is None:
-        workers = workers or default_workers(_device(device))
+        usual = default_workers(_device(device))
+        workers = workers or usual
     job = Job(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, device, precision.value, convention, smooth)
     _make(out)
     with CohortTable(out / TABLE) as table:

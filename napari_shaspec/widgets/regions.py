@@ -66,7 +66,8 @@ class RegionsPanel(QWidget):
         self.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self._header.setMinimumSectionSize(30)
-        self._header.setSectionResizeMode(TRUST, QHeaderView.ResizeMode.ResizeToContents)
+        for column in (0, TRUST):  # words, which must not be cut off
+            self._header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         for column, name in enumerate(COLUMNS):
             title = QTableWidgetItem(name)
             title.setToolTip(TIPS.get(name, ""))
@@ -135,7 +136,7 @@ class RegionsPanel(QWidget):
             self._set(row, 6, ("..." if agreement is not None else "") if hd95 is None else f"{hd95:.1f}")
             verdict, tip = ("", "") if trust is None else (trust.verdict.value, f"{trust.line}. {trust.evidence}")
             self._set(row, TRUST, verdict, tip)
-        self.trust_line.setText("; ".join(trust.line for trust in state.confidence.values()))
+        self.trust_line.setText("\n".join(trust.line for trust in state.confidence.values()))
         self.trust_line.setToolTip("\n".join(f"{trust.line}. {trust.evidence}" for trust in state.confidence.values()))
         self.trust_line.setVisible(bool(state.confidence))
         for column in (2, 3, 4):

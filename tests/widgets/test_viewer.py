@@ -136,7 +136,7 @@ def test_trust_follows_the_check_boxes(loaded: ShaSpecWidget, qtbot: QtBot) -> N
     finished(loaded, qtbot, result)
     assert shown() == ["unreliable", "unreliable", "reliable"]
     assert loaded.regions.trust_line.isVisible()
-    assert loaded.regions.trust_line.text().startswith("ET without T1c: unreliable; TC without T1c: unreliable;")
+    assert loaded.regions.trust_line.text().startswith("ET without T1c: unreliable\nTC without T1c: unreliable\n")
     assert "0.10 of 7 made-up cases" in loaded.regions.table.item(0, 7).toolTip()
     result = loaded.state.result
     click(loaded, "available_t1", qtbot)
