@@ -54,7 +54,7 @@ def write_tiny_cases(folder: Path, count: int) -> None:
         inner = folder / f"tiny_{number:03d}"
         inner.mkdir(parents=True)
         for modality in ("flair", "t1c"):
-            data = draw.integers(100, 900, (8, 10, 8), np.int16)
+            data = draw.integers(100, 900, (12, 14, 10), np.int16)
             nib.Nifti1Image(data, np.diag([-5.0, -5, 6, 1])).to_filename(inner / f"{inner.name}_{modality}.nii")
 
 
@@ -88,7 +88,7 @@ def main() -> None:
         write_cases(here / "large", options.cases + 1)
         write_tiny_cases(here / "tiny", options.tiny + 1)
         torch.manual_seed(1)
-        save_checkpoint(ShaSpec(ModelConfig(widths=(2, 4), voxel_mm=(6.0, 6.0))), here / "tiny.safetensors", {})
+        save_checkpoint(ShaSpec(ModelConfig(widths=(2, 4, 8), voxel_mm=(6.0, 6.0))), here / "tiny.safetensors", {})
         began = time.perf_counter()
         with local_client(options.workers) as client:
             start_seconds = time.perf_counter() - began

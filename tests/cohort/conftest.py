@@ -17,7 +17,7 @@ from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 
-SHAPE = (8, 10, 8)
+SHAPE = (12, 14, 10)
 SUBSETS = nonempty_subsets(tuple(Modality))
 MakeCases = Callable[[int], Path]
 
@@ -25,7 +25,7 @@ MakeCases = Callable[[int], Path]
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(4)
-    model = ShaSpec(ModelConfig(widths=(2, 4), voxel_mm=(6.0, 6.0)))
+    model = ShaSpec(ModelConfig(widths=(2, 4, 8), voxel_mm=(6.0, 6.0)))
     with torch.no_grad():
         model.decoder.output.bias.zero_()
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
