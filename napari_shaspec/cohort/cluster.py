@@ -52,6 +52,8 @@ def local_client(workers: int) -> Iterator[Client]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
+            # By itself dask gives each worker a share by cores, which is too little where memory sets their number.
+            memory_limit=int(MEMORY_LIMIT) // workers,
             host=LOOPBACK,
             # The address of the scheduler's health check; without one it would be port 8787, which may be taken.
             dashboard_address=f"{LOOPBACK}:0",
