@@ -10,7 +10,8 @@ GIB = 2**30
 
 
 @pytest.mark.parametrize(
-    ("cores", "gib", "device", "workers"), [(2, 16, "cpu", 2), (16, 16, "cpu", 5), (4, 1, "cpu", 1), (16, 64, "cuda", 1)]
+    ("cores", "gib", "device", "workers"),
+    [(2, 16, "cpu", 2), (16, 16, "cpu", 5), (4, 1, "cpu", 1), (16, 64, "cuda", 1)],
 )
 def test_workers_by_cores_and_memory(
     cores: int, gib: int, device: str, workers: int, monkeypatch: pytest.MonkeyPatch
