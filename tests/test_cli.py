@@ -20,10 +20,12 @@ from napari_shaspec.cli.simulate import Settings, case_seed
 from napari_shaspec.cli.train import Preset, _without_folders
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import staged
-from napari_shaspec.model.checkpoint import save_checkpoint
+from napari_shaspec.modalities import parse_subset
+from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
+from napari_shaspec.regions import Region
 
 AFFINE = np.array([[-4.0, 0, 0, 40], [0, -4, 0, 44], [0, 0, 5, -30], [0, 0, 0, 1]])
 SHAPE = (20, 22, 12)
@@ -310,6 +312,92 @@ def test_evaluate_writes_a_tidy_table(case: Path, weights: Path, tmp_path: Path,
     assert (say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)[0]) == 1
 
 
+def test_evaluate_puts_networks_and_published_rows_side_by_side(
+    case: Path, weights: Path, tmp_path: Path, say: Say
+) -> None:
+    other = tmp_path / "other.safetensors"
+    torch.manual_seed(5)
+    save_checkpoint(ShaSpec(ModelConfig(widths=(4, 8, 16), voxel_mm=(6.0, 6.0))), other, {}, "")
+    common = ("evaluate", case, "--out", tmp_path / "t.csv", "--device", "cpu", "--published")
+    code, out, err = say(*common, "--weights", weights, "--weights", other)
+    assert code == 0, err
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert list(rows[0]) == ["case", "available", "region", "dice", "hd95_mm", "variant", "weights"]
+    assert len(rows) == 2 * 15 * 7
+    assert out == (tmp_path / "t.md").read_text()
+    assert "ET tiny | ET* tiny | ET postpro tiny | ET other |" in out
+    assert "ShaSpec (published)" in out
+    assert len((tmp_path / "t_summary.csv").read_text().splitlines()) == 1 + 16 * (14 + 6)
+    with Image.open(tmp_path / "t.png") as picture:
+        assert picture.format == "PNG"
+    code, _, err = say("evaluate", case, "--out", tmp_path / "t2.csv", "--weights", other, "--weights", other)
+    assert (code, "every checkpoint once" in err) == (1, True)
+
+
+def test_evaluate_attaches_what_it_measured(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    rated = tmp_path / "rated.safetensors"
+    common = ("evaluate", case, "--weights", weights, "--device", "cpu", "--cases-are", "made-up cases")
+    code, _, err = say(*common, "--out", tmp_path / "t.csv", "--attach", rated)
+    assert code == 0, err
+    table = load_checkpoint(rated).reliability
+    assert table is not None
+    assert table.source == "1 made-up cases"
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert len(rows) == 45
+    for row in rows:
+        found = table.dice[parse_subset(row["available"])][Region(row["region"])]
+        assert found == pytest.approx(float(row["dice"]), abs=1e-4)
+    code, out, err = say("predict", case, "--out", tmp_path / "seg.nii.gz", "--weights", rated, "--available", "t1")
+    assert code == 0, err
+    assert re.search(r"WT +\W+[\d.]+ ml\W+(reliable|fair|unreliable)", out)
+    assert re.search(r"^ET from T1 alone: \w+\. Mean Dice \d\.\d\d of 1 made-up cases", err, re.MULTILINE)
+    code, out, _ = say("info", "--weights", rated)
+    assert "1 made-up cases" in out
+    assert say("evaluate", case, "--out", tmp_path / "u.csv", "--weights", weights, "--attach", rated)[0] == 1
+
+
+def test_cohort_goes_on_where_it_stopped(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    broken = case.with_name("A_broken")
+    broken.mkdir()
+    (broken / "A_broken_t1.nii.gz").write_bytes(b"broken")
+    out = tmp_path / "out"
+    common = ("cohort", case.parent, "--out", out, "--weights", weights, "--device", "cpu", "--workers", 1)
+    code, printed, err = say(*common)
+    assert code == 1
+    assert printed == f"Wrote {out / 'cohort.csv'}: 1 predicted, 0 kept, 1 failed\n"
+    assert err.splitlines()[-1].startswith("Error: Expected to segment all 2 cases, found 1 that failed")
+    rows = {row["case"]: row for row in csv.DictReader((out / "cohort.csv").read_text().splitlines())}
+    assert (rows["A_broken"]["error"][:8], rows["A_broken"]["labels"]) == ("Expected", "")
+    labels = labels_of(out / rows["BraTS_1"]["labels"])
+    assert float(rows["BraTS_1"]["WT_ml"]) == pytest.approx(np.count_nonzero(labels) * 80 / 1000)
+    assert sorted(path.name for path in out.iterdir()) == ["BraTS_1_seg.nii.gz", "cohort.csv"]
+    shutil.rmtree(broken)
+    code, printed, err = say(*common)  # without a worker: there is nothing left to do
+    assert (code, printed) == (0, f"Wrote {out / 'cohort.csv'}: 0 predicted, 1 kept, 0 failed\n")
+    assert "1 of 1 cases are finished already." in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{here}/nowhere", "--out", "{here}/out"], "a folder of cases"),
+        (["{case}", "--out", "{case}"], "a folder apart from the cases"),
+        (["{case}", "--out", "{here}/out", "--device", "abacus"], "found abacus"),
+        (["{case}", "--out", "{here}/out", "--scheduler", "tcp://x:1", "--workers", "2"], "--scheduler or --workers"),
+        (["{case}", "--out", "{here}/out", "--scheduler", "nonsense"], "a dask scheduler at nonsense"),
+        (["{case}", "--out", "{case}/BraTS_1_t1.nii.gz"], "a folder at"),
+    ],
+)
+def test_mistakes_in_cohort(
+    arguments: list[str], message: str, case: Path, weights: Path, tmp_path: Path, say: Say
+) -> None:
+    given = [argument.format(case=case, here=tmp_path) for argument in arguments]
+    code, out, err = say("cohort", *given, "--weights", weights)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("Error: Expected ")
+    assert message in err
+
+
 def test_evaluate_goes_on_after_a_broken_case(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
     for name, wanted in (("A_broken", ("t1", "seg")), ("C_unlabelled", ("t1",)), ("D_two", ("flair", "t2", "seg"))):
         folder = case.with_name(name)
@@ -460,7 +548,7 @@ def test_wrong_usage_is_one_line(arguments: list[str], say: Say) -> None:
 def test_no_argument_is_a_question_for_help(say: Say) -> None:
     code, out, _ = say()
     assert code == 0
-    assert all(command in out for command in ("predict", "evaluate", "simulate", "train", "info"))
+    assert all(command in out for command in ("predict", "cohort", "evaluate", "simulate", "train", "info"))
 
 
 def test_missing_extra_is_named(tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:

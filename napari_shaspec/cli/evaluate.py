@@ -3,60 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision, Weights
+from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, staged
 
 if TYPE_CHECKING:
-    from napari_shaspec.evaluation.subsets import Score
+    from napari_shaspec.evaluation.subsets import Score, Variant
     from napari_shaspec.io.cases import CaseFiles
-    from napari_shaspec.model.shaspec import ShaSpec
+    from napari_shaspec.model.checkpoint import Checkpoint
+
+BUNDLED = "bundled"
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="A folder of cases with label maps, or one such case.")
     ],
     out: Annotated[Path, typer.Option(help="The table to write, .csv.")],
-    weights: Weights = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(help="A checkpoint; give it again for the next one beside it. The bundled one if left out."),
+    ] = None,
+    tables: Annotated[
+        bool,
+        typer.Option(
+            "--tables",
+            help="Score ShaSpec* smoothing and ET_postpro too; write OUT_summary.csv, OUT.md and OUT.png beside OUT.",
+        ),
+    ] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="As --tables, with the published rows (BraTS 2018) beside.")
+    ] = False,
+    attach: Annotated[
+        Path | None,
+        typer.Option(help="Also write the weights with their mean Dice in the header: what the viewer's Trust shows."),
+    ] = None,
+    cases_are: Annotated[
+        str, typer.Option(help='What --attach calls the cases, as in "simulated cases".')
+    ] = "evaluated cases",
     device: Device = "auto",
     precision: ChosenPrecision = Precision.AUTO,
     overwrite: Overwrite = False,
 ) -> None:
     """Score ET, TC and WT against the label maps, for all 15 subsets of modalities, case by case."""
+    from napari_shaspec.evaluation.subsets import Variant
     from napari_shaspec.evaluation.tables import markdown_table, write_scores
     from napari_shaspec.inference.devices import choose_device
     from napari_shaspec.io.cases import find_cases
 
-    check_output(out, (".csv",), overwrite=overwrite)
+    chosen: list[Path | None] = [*weights] if weights else [None]
+    more = tables or published or len(chosen) > 1
+    files = [out, *(_beside(out) if more else ())]
+    for path in files:
+        check_output(path, (".csv", ".md", ".png") if path != out else (".csv",), overwrite=overwrite)
+    if attach is not None:
+        check_output(attach, (".safetensors",), overwrite=overwrite)
+        if len(chosen) > 1:
+            raise ShaSpecError("one checkpoint with --attach", f"{len(chosen)}", "Evaluate them one by one")
+    if more:
+        import matplotlib  # noqa: F401 (missing, it is named before the work and not after it)
     choose_device(device)  # a wrong name is one error, not one for each case
     cases = _with_truth(find_cases(folder))
-    model = load_weights(weights).model
+    networks = [
+        _Network(name, load_weights(path), device, precision, tuple(Variant) if more else (Variant.RAW,))
+        for name, path in zip(_names(chosen), chosen, strict=True)
+    ]
     scores: list[Score] = []
-    failed = 0
-    for number, files in enumerate(cases, 1):
-        try:
-            scores.extend(_scores(model, files, f"case {number} of {len(cases)}", device, precision))
-        except ShaSpecError as error:
-            failed += 1
-            say(f"{files.name} failed: {error}")
+    failed = set()
+    for network in networks:
+        for number, case in enumerate(cases, 1):
+            try:
+                scores.extend(_scores(network, case, f"case {number} of {len(cases)}"))
+            except ShaSpecError as error:
+                failed.add(case.name)
+                say(f"{case.name} failed: {error}")
     if scores:
-        with staged([out], overwrite=overwrite) as places:
-            write_scores(scores, places[out])
-        typer.echo(markdown_table(scores))
-        say(f"Wrote {out}")
+        with staged(files, overwrite=overwrite) as places:
+            write_scores(scores, places[out], more=more)
+            if more:
+                _write_tables(scores, [places[path] for path in files[1:]], published=published)
+                typer.echo(places[files[2]].read_text(encoding="utf-8"), nl=False)
+            else:
+                typer.echo(markdown_table(scores))
+        say(f"Wrote {', '.join(map(str, files))}")
     if failed:
         raise ShaSpecError(
             f"to evaluate all {len(cases)} cases with a label map",
-            f"{failed} that failed",
+            f"{len(failed)} that failed",
             "Correct what is said above, or take these cases out",
         )
+    if attach is not None:
+        _attach(networks[0].checkpoint, scores, cases_are, attach)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Network:
+    name: str
+    checkpoint: Checkpoint
+    device: str
+    precision: Precision
+    variants: tuple[Variant, ...]
+
+
+def _beside(out: Path) -> tuple[Path, Path, Path]:
+    """table.csv -> table_summary.csv, table.md, table.png."""
+    return out.with_name(f"{out.stem}_summary.csv"), out.with_suffix(".md"), out.with_suffix(".png")
+
+
+def _names(paths: Sequence[Path | None]) -> list[str]:
+    """What the tables call the networks: file names, as long as these differ."""
+    stems = [BUNDLED if path is None else path.stem for path in paths]
+    whole = [BUNDLED if path is None else str(path) for path in paths]
+    if len(set(whole)) < len(whole):
+        raise ShaSpecError("every checkpoint once", "one twice", "Leave it out")
+    return [stem if stems.count(stem) == 1 else name for stem, name in zip(stems, whole, strict=True)]
 
 
 def _with_truth(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
@@ -73,16 +140,44 @@ def _with_truth(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     return kept
 
 
-def _scores(model: ShaSpec, files: CaseFiles, position: str, device: str, precision: Precision) -> list[Score]:
+def _scores(network: _Network, files: CaseFiles, position: str) -> list[Score]:
     from napari_shaspec.evaluation.subsets import evaluate_case
     from napari_shaspec.inference.session import Session
 
     case = files.read()
     for note in case.notes:
         say(f"{case.name}: {note}")
-    session = Session(model, case, device=device, precision=precision.value)
-    with progress_bar(f"{position}, {case.name}") as advance:
-        scores = evaluate_case(session, case, lambda done, total: advance(f"{position}, {case.name}", done, total))
+    session = Session(network.checkpoint.model, case, device=network.device, precision=network.precision.value)
+    doing = f"{position}, {case.name}"
+    with progress_bar(doing) as advance:
+        scores = evaluate_case(
+            session,
+            case,
+            lambda done, total: advance(doing, done, total),
+            variants=network.variants,
+            weights=network.name,
+        )
     for note in session.notes:
         say(f"{case.name}: {note}")
     return scores
+
+
+def _write_tables(scores: Sequence[Score], places: Sequence[Path], *, published: bool) -> None:
+    from napari_shaspec.evaluation import summary
+    from napari_shaspec.evaluation.heat_map import write_heat_map
+
+    measured = summary.summarise(scores)
+    shown = summary.side_by_side(measured, summary.published()) if published else measured
+    table, text, picture = places
+    summary.write_summary(shown, table)
+    text.write_text(summary.summary_markdown(shown), encoding="utf-8")
+    write_heat_map(shown, picture)
+
+
+def _attach(checkpoint: Checkpoint, scores: Sequence[Score], cases_are: str, out: Path) -> None:
+    from napari_shaspec.evaluation.measured import measured
+    from napari_shaspec.model.checkpoint import attach_reliability
+
+    table = measured(scores, cases_are)
+    attach_reliability(checkpoint.path, table, out)
+    say(f"Wrote {out}: the same weights, with what they reach on {table.source}")

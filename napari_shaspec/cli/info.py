@@ -36,6 +36,7 @@ def info(weights: Weights = None) -> None:
     _show("statement", checkpoint.statement or "none")
     _show("modalities", ", ".join(config.modalities))
     _show("voxels", f"{finest:g} to {coarsest:g} mm")
+    _show("reliability", checkpoint.reliability.source if checkpoint.reliability is not None else "not measured")
     _show_training(checkpoint.training)
 
 

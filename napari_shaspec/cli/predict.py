@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_shaspec.inference.session import Session
     from napari_shaspec.io.cases import CaseFiles
     from napari_shaspec.model.checkpoint import Checkpoint
+    from napari_shaspec.reliability import Confidence
     from napari_shaspec.volume import Case
 
 SHOWN_FIRST = (Modality.FLAIR, Modality.T1C, Modality.T2, Modality.T1)
@@ -238,7 +239,7 @@ def _write(
         if overlay is not None:
             _write_picture(run.case, labels, places[overlay])
         files = export(outputs, grid, labels, prediction.probabilities, report, overwrite=overwrite)
-    _show_volumes(volumes_ml(masks, grid.voxel_volume_mm3))
+    _show_volumes(volumes_ml(masks, grid.voxel_volume_mm3), report.confidence)
     for path in (*files, *([overlay] if overlay is not None else [])):
         typer.echo(f"Wrote {path}")
 
@@ -250,11 +251,14 @@ def _write_picture(case: Case, labels: NDArray[np.uint8], path: Path) -> None:
     write_overlay(case.images[shown], labels, path)
 
 
-def _show_volumes(volumes: Mapping[Region, float]) -> None:
+def _show_volumes(volumes: Mapping[Region, float], confidence: Mapping[Region, Confidence]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("Region", "Volume")
+    table = Table("Region", "Volume", "Trust")
     for region, volume_ml in volumes.items():
-        table.add_row(region.value, f"{volume_ml:.2f} ml")
+        table.add_row(region.value, f"{volume_ml:.2f} ml", confidence[region].verdict.value)
     Console().print(table)
+    if any(each.dice is not None for each in confidence.values()):
+        for each in confidence.values():
+            say(f"{each.line}. {each.evidence}")

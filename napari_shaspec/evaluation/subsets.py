@@ -7,16 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.metrics import dice, hd95_mm
 from napari_shaspec.inference.prediction import Prediction
 from napari_shaspec.inference.session import Session
+from napari_shaspec.inference.smoothing import LEAST_ENHANCING_ML, smoothed
 from napari_shaspec.modalities import Modality, nonempty_subsets
 from napari_shaspec.regions import Region, labels_to_masks
 from napari_shaspec.volume import Case
+
+
+class Variant(StrEnum):
+    """What was done to the masks before they were scored.
+
+    Sizes that others give in voxels are taken in ml (1,000 voxels of 1 mm), so that they mean the same at any spacing.
+    """
+
+    RAW = "raw"
+    SMOOTHED = "smoothed"
+    """ShaSpec*: see `inference.smoothing`."""
+    ET_POSTPRO = "et_postpro"
+    """ET alone, and none where there is less than 0.5 ml of it in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +49,10 @@ class Score:
         From 0 to 1.
     hd95_mm
         373.13 where only one of prediction and truth has the region.
+    variant
+        What was done to the masks.
+    weights
+        The network, where there are several.
     """
 
     case: str
@@ -40,6 +60,8 @@ class Score:
     region: Region
     dice: float
     hd95_mm: float
+    variant: Variant = Variant.RAW
+    weights: str = ""
 
 
 def scan_subsets(
@@ -55,7 +77,14 @@ def scan_subsets(
         yield available, session.predict(available)
 
 
-def evaluate_case(session: Session, case: Case, progress: Callable[[int, int], object] | None = None) -> list[Score]:
+def evaluate_case(
+    session: Session,
+    case: Case,
+    progress: Callable[[int, int], object] | None = None,
+    *,
+    variants: Iterable[Variant] = (Variant.RAW,),
+    weights: str = "",
+) -> list[Score]:
     """Score every subset that the case allows: up to 15 subsets, three regions each.
 
     Parameters
@@ -66,6 +95,10 @@ def evaluate_case(session: Session, case: Case, progress: Callable[[int, int], o
         With a label map.
     progress
         Called with the number of subsets done and the number of all.
+    variants
+        What to score; in the order of `Variant`.
+    weights
+        Name of the network, for the scores.
 
     Raises
     ------
@@ -78,11 +111,25 @@ def evaluate_case(session: Session, case: Case, progress: Callable[[int, int], o
         )
     truths = labels_to_masks(case.truth.data.astype(np.uint8, copy=False))
     total = 2 ** len(case.available) - 1
+    wanted = frozenset(variants)
     scores: list[Score] = []
     for done, (available, prediction) in enumerate(scan_subsets(session), 1):
-        for region, mask, truth in zip(Region, prediction.masks(), truths, strict=True):
-            distance_mm = hd95_mm(mask, truth, case.grid.voxel_mm)
-            scores.append(Score(case.name, available, region, dice(mask, truth), distance_mm))
+        raw = prediction.masks()
+        for variant in (each for each in Variant if each in wanted):
+            masks = _processed(raw, variant, case.grid.voxel_volume_mm3)
+            for region, mask, truth in zip(Region, masks, truths, strict=False):
+                distance_mm = hd95_mm(mask, truth, case.grid.voxel_mm)
+                scores.append(Score(case.name, available, region, dice(mask, truth), distance_mm, variant, weights))
         if progress is not None:
             progress(done, total)
     return scores
+
+
+def _processed(raw: NDArray[np.bool_], variant: Variant, voxel_mm3: float) -> NDArray[np.bool_]:
+    """Masks of the regions that the variant knows, in the order of `Region`."""
+    if variant is Variant.SMOOTHED:
+        return smoothed(raw, voxel_mm3)
+    if variant is Variant.ET_POSTPRO:
+        enough = np.count_nonzero(raw[0]) * voxel_mm3 / 1000 >= LEAST_ENHANCING_ML
+        return raw[:1] & enough
+    return raw

@@ -1,7 +1,8 @@
 """Scores as a tidy CSV file, and as the table of 15 subsets that papers on missing modalities print.
 
 The CSV has one row for each case, subset and region: ``case,available,region,dice,hd95_mm``, where ``available`` is
-written ``flair+t1+t1c+t2``, always in that order.
+written ``flair+t1+t1c+t2``, always in that order. Where several networks or variants of masks were scored, two more
+columns follow, ``variant,weights``.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ from pathlib import Path
 from statistics import fmean
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.evaluation.subsets import Score
+from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.modalities import Modality, nonempty_subsets, parse_subset, subset_name
 from napari_shaspec.regions import Region
 
 COLUMNS = ("case", "available", "region", "dice", "hd95_mm")
+MORE_COLUMNS = (*COLUMNS, "variant", "weights")
 
 ROWS = nonempty_subsets(tuple(Modality))
 """The 15 subsets in the order of the published tables."""
 
 
-def write_scores(scores: Iterable[Score], path: Path) -> None:
-    """Write the CSV file atomically, over an older file of that name.
+def write_scores(scores: Iterable[Score], path: Path, *, more: bool = False) -> None:
+    """Write the CSV file atomically, over an older file of that name; with ``more``, variant and weights too.
 
     Raises
     ------
@@ -35,17 +37,18 @@ def write_scores(scores: Iterable[Score], path: Path) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(MORE_COLUMNS if more else COLUMNS)
     for score in scores:
         # Six decimals of Dice, and micrometres: more than any evaluation can tell apart.
         numbers = f"{score.dice:.6f}", f"{score.hd95_mm:.3f}"
-        writer.writerow((score.case, subset_name(score.available), score.region.value, *numbers))
+        cells = (score.case, subset_name(score.available), score.region.value, *numbers)
+        writer.writerow((*cells, score.variant.value, score.weights) if more else cells)
     with replacing(path) as place:
         place.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def read_scores(path: Path) -> list[Score]:
-    """Read a file of `write_scores`.
+    """Read a file of `write_scores`, with or without the two columns more.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def read_scores(path: Path) -> list[Score]:
         raise ShaSpecError("a table of scores", f"nothing at {path}", "Check the path")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
+        if tuple(reader.fieldnames or ()) not in {COLUMNS, MORE_COLUMNS}:
             raise ShaSpecError(
                 f"the columns {','.join(COLUMNS)} in {path.name}",
                 ",".join(reader.fieldnames or ()) or "none",
@@ -108,6 +111,8 @@ def _line(title: str, scores: Sequence[Score], numbers: Iterable[float]) -> str:
 def _score(row: Mapping[str, str], place: str) -> Score:
     try:
         region, dice, hd95_mm = Region(row["region"]), float(row["dice"]), float(row["hd95_mm"])
+        variant = Variant(row.get("variant", Variant.RAW))
     except (TypeError, ValueError) as error:
         raise ShaSpecError(f"a region, a Dice and an HD95 in {place}", str(error), "Write the table again") from error
-    return Score(row["case"], parse_subset(row["available"]), region, dice, hd95_mm)
+    available = parse_subset(row["available"])
+    return Score(row["case"], available, region, dice, hd95_mm, variant, row.get("weights", ""))

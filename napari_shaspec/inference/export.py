@@ -21,6 +21,7 @@ from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.io.report import Report, file_sha256
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Convention, Region, labels_to_masks, to_convention, volumes_ml
+from napari_shaspec.reliability import confidence
 from napari_shaspec.volume import Case, Volume
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
         labels="",
         edited=edited,
         volumes_ml={},
+        confidence=confidence(checkpoint.reliability, available),
         versions={
             "napari-shaspec": version("napari-shaspec"),
             "torch": version("torch"),

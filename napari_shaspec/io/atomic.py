@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from napari_shaspec.errors import ShaSpecError
+
+PREFIX = ".napari-shaspec-"
+"""Of the folders in which files are written before they get their names."""
 
 
 def check_output(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
@@ -43,7 +47,7 @@ def staged(paths: Sequence[Path], *, overwrite: bool) -> Iterator[Mapping[Path, 
         with ExitStack() as stack:
             # In the folder of the file itself, because only within one file system is moving a single step.
             folders = {
-                parent: Path(stack.enter_context(TemporaryDirectory(dir=parent, prefix=".napari-shaspec-")))
+                parent: Path(stack.enter_context(TemporaryDirectory(dir=parent, prefix=PREFIX)))
                 for parent in {path.parent for path in paths}
             }
             places = {path: folders[path.parent] / path.name for path in paths}
@@ -58,6 +62,12 @@ def staged(paths: Sequence[Path], *, overwrite: bool) -> Iterator[Mapping[Path, 
         raise ShaSpecError(
             place_name, error.strerror or str(error), "Check permissions and free space, or choose another folder"
         ) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote have left in a folder; nobody may be writing there."""
+    for path in folder.glob(f"{PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
+from napari_shaspec.reliability import Confidence
 
 FORMAT = "napari-shaspec report 1"
 STAND_IN_RULE = "mean of the shared features of the available modalities"
@@ -45,6 +46,8 @@ class Report:
         Of the regions as written.
     outputs
         SHA-256 of every file written, by name.
+    confidence
+        What the weights reach with this subset on cases whose truth is known; empty in reports of older versions.
     versions
         Of the programs that took part.
     notes
@@ -64,6 +67,7 @@ class Report:
     edited: bool
     volumes_ml: Mapping[Region, float]
     outputs: Mapping[str, str] = field(default_factory=dict)
+    confidence: Mapping[Region, Confidence] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -74,6 +78,10 @@ class Report:
             "available": subset_name(self.available),
             "stand_in_rule": STAND_IN_RULE,
             "weights": {"path": self.weights[0], "sha256": self.weights[1]},
+            "confidence": {
+                region.value: {"verdict": each.verdict.value, "mean_dice": each.dice, "source": each.source}
+                for region, each in self.confidence.items()
+            },
         }
         return json.dumps({"format": FORMAT, **entries}, indent=2, ensure_ascii=False) + "\n"
 
@@ -91,13 +99,23 @@ def read_report(path: Path) -> Report:
         if entries.pop("format", None) != FORMAT:
             raise ValueError("another format")
         entries.pop("stand_in_rule")
+        available = parse_subset(entries["available"])
         return Report(
             **entries
             | {
                 "images": {
                     Modality(name): (str(each["path"]), str(each["sha256"])) for name, each in entries["images"].items()
                 },
-                "available": parse_subset(entries["available"]),
+                "available": available,
+                "confidence": {
+                    Region(name): Confidence(
+                        Region(name),
+                        available,
+                        None if each["mean_dice"] is None else float(each["mean_dice"]),
+                        str(each["source"]),
+                    )
+                    for name, each in entries.get("confidence", {}).items()
+                },
                 "weights": (str(entries["weights"]["path"]), str(entries["weights"]["sha256"])),
                 "thresholds": {Region(name): float(value) for name, value in entries["thresholds"].items()},
                 "volumes_ml": {Region(name): float(value) for name, value in entries["volumes_ml"].items()},

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
+from napari_shaspec.reliability import Reliability
 
 FORMAT = "napari-shaspec 1"
 BUNDLED = Path(__file__).parents[1] / "resources" / "shaspec_simulated.safetensors"
@@ -36,6 +38,8 @@ class Checkpoint:
         How it was made: command, commit, seed, steps, seconds, device.
     path, sha256
         The file and its hash, for reports.
+    reliability
+        What these weights reach, by subset and region; None where nobody has measured it.
     """
 
     model: ShaSpec
@@ -43,6 +47,7 @@ class Checkpoint:
     training: dict[str, Any]
     path: Path
     sha256: str
+    reliability: Reliability | None = None
 
     @property
     def bundled(self) -> bool:
@@ -65,6 +70,29 @@ def save_checkpoint(model: ShaSpec, path: Path, training: dict[str, Any], statem
         "statement": statement,
     }
     tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    _write(tensors, header, path)
+
+
+def attach_reliability(source: Path, reliability: Reliability, out: Path) -> None:
+    """Write the weights of a file once more, with this table in the header; the tensors stay as they are.
+
+    Parameters
+    ----------
+    source
+        A checkpoint that `load_checkpoint` opens.
+    out
+        The new file, over an older one of that name; may be the source.
+
+    Raises
+    ------
+    ShaSpecError
+        If the source is no checkpoint of this program, or the file cannot be written.
+    """
+    header, tensors = _read(source)
+    _write(tensors, header | {"reliability": json.dumps(reliability.to_dict())}, out)
+
+
+def _write(tensors: dict[str, Tensor], header: dict[str, str], path: Path) -> None:
     with replacing(path) as place:
         # Written here, because safetensors' own writer leaves a file that only its owner may read.
         place.write_bytes(save(tensors, metadata=header))
@@ -79,27 +107,8 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
         If the file is missing, is not safetensors, was not written by this program, or does not fit its configuration.
     """
     path = BUNDLED if path is None else Path(path)
-    if not path.is_file():
-        raise ShaSpecError("a checkpoint file", f"nothing at {path}", "Check the path, or leave it out for the bundled")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {
-                name: file.get_tensor(name).to(torch.float32, copy=True)  # a copy, not the file mapped into memory
-                for name in file.keys()  # noqa: SIM118 (not a mapping)
-            }
-    except (SafetensorError, OSError) as error:
-        raise ShaSpecError(
-            "a .safetensors checkpoint",
-            f"{path.name}, which is not one ({error})",
-            "Choose a file written by napari-shaspec; pickled files (.pt, .pth, .ckpt) are not opened",
-        ) from error
-    if header.get("format") != FORMAT:
-        raise ShaSpecError(
-            f"a checkpoint of format {FORMAT!r}",
-            f"{header.get('format')!r} in {path.name}",
-            "Choose a file written by this version of napari-shaspec",
-        )
+    header, stored = _read(path)
+    tensors = {name: tensor.to(torch.float32) for name, tensor in stored.items()}
     with torch.device("meta"):  # takes neither memory nor random numbers before the shapes are known to fit
         model = ShaSpec(ModelConfig.from_dict(_parsed(header, "config", path)))
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -114,7 +123,35 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
     model.load_state_dict(tensors, assign=True)
     model.eval().requires_grad_(requires_grad=False)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Checkpoint(model, header.get("statement", ""), _parsed(header, "training", path), path, digest)
+    training = _parsed(header, "training", path)
+    reliability = Reliability.from_dict(_parsed(header, "reliability", path)) if "reliability" in header else None
+    return Checkpoint(model, header.get("statement", ""), training, path, digest, reliability)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a file of this program."""
+    if not path.is_file():
+        raise ShaSpecError("a checkpoint file", f"nothing at {path}", "Check the path, or leave it out for the bundled")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {
+                name: file.get_tensor(name).clone()  # a copy, not the file mapped into memory
+                for name in file.keys()  # noqa: SIM118 (not a mapping)
+            }
+    except (SafetensorError, OSError) as error:
+        raise ShaSpecError(
+            "a .safetensors checkpoint",
+            f"{path.name}, which is not one ({error})",
+            "Choose a file written by napari-shaspec; pickled files (.pt, .pth, .ckpt) are not opened",
+        ) from error
+    if header.get("format") != FORMAT:
+        raise ShaSpecError(
+            f"a checkpoint of format {FORMAT!r}",
+            f"{header.get('format')!r} in {path.name}",
+            "Choose a file written by this version of napari-shaspec",
+        )
+    return header, tensors
 
 
 def _parsed(header: dict[str, str], key: str, path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from napari_shaspec.plugin.layers import LayerSource
 from napari_shaspec.plugin.prediction_run import Loaded, Piece, Run, prediction_steps, run_notes
 from napari_shaspec.plugin.state import Agreement, Pinned, PluginState, Progress, Result, Status
 from napari_shaspec.regions import Region, labels_to_masks, masks_to_labels, volumes_ml
+from napari_shaspec.reliability import confidence
 
 if TYPE_CHECKING:
     from napari_shaspec.box import Box
@@ -138,7 +139,7 @@ class Controller:
         state.encoded = frozenset()
         state.case = state.result = state.pinned = None
         state.progress = Progress()
-        state.volumes_ml, state.agreement, state.notes = {}, {}, ()
+        state.volumes_ml, state.agreement, state.confidence, state.notes = {}, {}, {}, ()
         state.message = ""
         if not sources:
             self._case.cancel()
@@ -274,7 +275,7 @@ class Controller:
                 if cancelled.is_set():
                     return
                 checkpoint, session = self._ready_session(request, cancelled)
-                yield Loaded(checkpoint, run_notes(session))
+                yield Loaded(checkpoint, available, run_notes(session))
                 yield from prediction_steps(Run(checkpoint, session, available, viewport, post, began), cancelled)
 
         self._prediction.run(work)
@@ -308,6 +309,7 @@ class Controller:
         if isinstance(item, Loaded):
             self.checkpoint = item.checkpoint
             state.statement = item.checkpoint.statement
+            state.confidence = confidence(item.checkpoint.reliability, item.available)
             self._note(item.notes)
         elif isinstance(item, Piece):
             self._painter.paint(item.box, item.labels)

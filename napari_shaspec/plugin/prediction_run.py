@@ -34,9 +34,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """The network is there; what has to be said of it."""
+    """The network is there, and what it is asked for; what has to be said of it."""
 
     checkpoint: Checkpoint
+    available: frozenset[Modality]
     notes: tuple[str, ...]
 
 

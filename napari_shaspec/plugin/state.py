@@ -13,6 +13,7 @@ from psygnal import SignalGroupDescriptor
 
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region
+from napari_shaspec.reliability import Confidence
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.prediction import Prediction
@@ -111,6 +112,8 @@ class PluginState:
         What the checkpoint says of itself.
     volumes_ml, agreement
         Of the labels as they are in the layer, edits included.
+    confidence
+        How far to trust each region of what the network was last asked for.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -130,6 +133,7 @@ class PluginState:
     pinned: Pinned | None = None
     volumes_ml: Mapping[Region, float] = field(default_factory=dict)
     agreement: Mapping[Region, Agreement] = field(default_factory=dict)
+    confidence: Mapping[Region, Confidence] = field(default_factory=dict)
     thresholds: Mapping[Region, float] = field(default_factory=lambda: dict(DEFAULT_THRESHOLDS))
     smooth: bool = False
 

@@ -1,4 +1,4 @@
-"""The region table: volumes, what changed against a pinned result, and agreement with the reference."""
+"""The region table: volumes, trust, what changed against a pinned result, and agreement with the reference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_shaspec.plugin.palette import CHANGE_COLOURS, GAINED, LOST, REGION_C
 from napari_shaspec.plugin.state import PluginState
 from napari_shaspec.regions import Label, Region
 
-COLUMNS = ("Region", "ml", "change", "gained", "lost", "Dice", "HD95")
+COLUMNS = ("Region", "ml", "change", "gained", "lost", "Dice", "HD95", "Trust")
 TIPS = {
     "ml": "Volume of the labels as they are in the layer, edits included",
     "change": "Volume minus that of the pinned result, in ml",
@@ -30,7 +30,9 @@ TIPS = {
     "lost": "Volume that belonged to the region in the pinned result and does not now, in ml",
     "Dice": "Overlap with the reference layer, 0 to 1",
     "HD95": "95th percentile of the surface distances to the reference layer, in mm",
+    "Trust": "What these weights reach with these modalities, on cases whose truth is known",
 }
+TRUST = COLUMNS.index("Trust")
 SHORT = {Label.NCR_NET: "NCR/NET", Label.ED: "ED", Label.ET: "ET"}
 
 
@@ -64,10 +66,15 @@ class RegionsPanel(QWidget):
         self.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self._header.setMinimumSectionSize(30)
+        for column in (0, TRUST):  # words, which must not be cut off
+            self._header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         for column, name in enumerate(COLUMNS):
             title = QTableWidgetItem(name)
             title.setToolTip(TIPS.get(name, ""))
             self.table.setHorizontalHeaderItem(column, title)
+        self.trust_line = QLabel()
+        self.trust_line.setObjectName("trust")
+        self.trust_line.setWordWrap(True)
         self.cursor_line = QLabel()
         self.cursor_line.setObjectName("at_cursor")
         self.set_cursor("-")
@@ -83,9 +90,8 @@ class RegionsPanel(QWidget):
         self.pinned_line.setObjectName("pinned")
         self.pinned_line.setWordWrap(True)
         self._lay_out()
-        self._listening = state.listen(
-            volumes_ml=self.refresh, agreement=self.refresh, pinned=self.refresh, case=self.refresh, result=self.refresh
-        )
+        shown = ("volumes_ml", "agreement", "confidence", "pinned", "case", "result")
+        self._listening = state.listen(**dict.fromkeys(shown, self.refresh))
         self.refresh()
 
     def _lay_out(self) -> None:
@@ -97,6 +103,7 @@ class RegionsPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)
         layout.addWidget(_legend({SHORT[label]: COLOURS[label] for label in SHORT}))
+        layout.addWidget(self.trust_line)
         layout.addWidget(self.cursor_line)
         layout.addLayout(compare)
         layout.addWidget(self.pinned_line)
@@ -118,6 +125,7 @@ class RegionsPanel(QWidget):
             before = state.pinned.volumes_ml.get(region) if state.pinned is not None else None
             agreement = state.agreement.get(region)
             moved = self._moved.get(region) if state.pinned is not None else None
+            trust = state.confidence.get(region)
             hd95 = None if agreement is None else agreement.hd95_mm
             self._set(row, 0, region.value, f"{region.value}: {REGION_NAMES[region]}", swatch=REGION_COLOURS[region])
             self._set(row, 1, "" if volume is None else f"{volume:.1f}")
@@ -126,6 +134,11 @@ class RegionsPanel(QWidget):
             self._set(row, 4, "" if moved is None else f"{moved[1]:.1f}", colour=CHANGE_COLOURS[LOST])
             self._set(row, 5, "" if agreement is None else f"{agreement.dice:.2f}")
             self._set(row, 6, ("..." if agreement is not None else "") if hd95 is None else f"{hd95:.1f}")
+            verdict, tip = ("", "") if trust is None else (trust.verdict.value, f"{trust.line}. {trust.evidence}")
+            self._set(row, TRUST, verdict, tip)
+        self.trust_line.setText("\n".join(trust.line for trust in state.confidence.values()))
+        self.trust_line.setToolTip("\n".join(f"{trust.line}. {trust.evidence}" for trust in state.confidence.values()))
+        self.trust_line.setVisible(bool(state.confidence))
         for column in (2, 3, 4):
             self.table.setColumnHidden(column, state.pinned is None)
         for column in (5, 6):

@@ -15,10 +15,13 @@ from napari_shaspec.inference.export import describe, export
 from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.io.report import file_sha256, read_report
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
+from napari_shaspec.model.checkpoint import attach_reliability, load_checkpoint, save_checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region
+from napari_shaspec.reliability import Reliability, confidence
 from napari_shaspec.volume import Case
+
+TABLE = Reliability({frozenset({Modality.T1}): {Region.ET: 0.2}}, "3 cases")
 
 
 @pytest.fixture
@@ -28,6 +31,7 @@ def labels(case: Case) -> np.ndarray:
 
 def written(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray, outputs: Outputs) -> list[Path]:
     save_checkpoint(model, tmp_path / "weights.safetensors", {})
+    attach_reliability(tmp_path / "weights.safetensors", TABLE, tmp_path / "weights.safetensors")
     checkpoint = load_checkpoint(tmp_path / "weights.safetensors")
     report = describe(case, {Modality.T1}, checkpoint, "cpu", "auto", DEFAULT_THRESHOLDS, smooth=True)
     probabilities = np.random.default_rng(5).random((3, *case.grid.shape), np.float32)
@@ -64,9 +68,18 @@ def test_the_report_says_what_made_it(tmp_path: Path, case: Case, model: ShaSpec
     assert report.outputs == {"seg.nii.gz": file_sha256(tmp_path / "seg.nii.gz")}
     assert report.weights == (str(tmp_path / "weights.safetensors"), file_sha256(tmp_path / "weights.safetensors"))
     assert report.volumes_ml[Region.WT] == pytest.approx(np.count_nonzero(labels) * case.grid.voxel_volume_mm3 / 1000)
+    assert report.confidence == confidence(TABLE, {Modality.T1})
     assert report.images[Modality.T1] == ("", "")  # this case never was a file
     again = json.loads(replace(report, notes=("a",)).to_json())
     assert again["stand_in_rule"].startswith("mean of the shared features")
+    assert again["confidence"] == {
+        "ET": {"verdict": "unreliable", "mean_dice": 0.2, "source": "3 cases"},
+        "TC": {"verdict": "not measured", "mean_dice": None, "source": "3 cases"},
+        "WT": {"verdict": "not measured", "mean_dice": None, "source": "3 cases"},
+    }
+    del again["confidence"]  # as in reports of older versions
+    (tmp_path / "old.json").write_text(json.dumps(again))
+    assert read_report(tmp_path / "old.json").confidence == {}
 
 
 def test_nothing_is_replaced_or_half_written(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray) -> None:

@@ -20,10 +20,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint
+from napari_shaspec.modalities import Modality
+from napari_shaspec.model.checkpoint import FORMAT, attach_reliability, load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
+from napari_shaspec.regions import Region
+from napari_shaspec.reliability import Reliability
 
 TRAINING = {"command": "napari-shaspec train", "seed": 3, "seconds": 1.5}
 
@@ -263,3 +266,28 @@ def test_broken_configurations(rewrite: Callable[..., Path], config: str | None,
 def test_a_broken_training_entry(rewrite: Callable[..., Path]) -> None:
     with pytest.raises(ShaSpecError, match="a readable 'training' entry"):
         load_checkpoint(rewrite({"training": "seed 3"}))
+
+
+def test_a_table_is_attached_without_touching_a_tensor(path: Path, tmp_path: Path) -> None:
+    table = Reliability({frozenset({Modality.T1C}): {Region.ET: 0.5}}, "2 cases")
+    before = path.read_bytes()
+    rated = tmp_path / "rated.safetensors"
+    attach_reliability(path, table, rated)
+    assert path.read_bytes() == before
+    plain, loaded = load_checkpoint(path), load_checkpoint(rated)
+    assert (plain.reliability, loaded.reliability) == (None, table)
+    assert (loaded.training, loaded.statement) == (plain.training, plain.statement)
+    with safe_open(path, framework="pt") as old, safe_open(rated, framework="pt") as new:
+        assert old.keys() == new.keys()
+        for name in old.keys():  # noqa: SIM118
+            assert torch.equal(old.get_tensor(name), new.get_tensor(name))
+        kept = {key: value for key, value in new.metadata().items() if key != "reliability"}
+        assert kept == old.metadata()
+    attach_reliability(rated, Reliability({}, "none"), rated)
+    assert load_checkpoint(rated).reliability == Reliability({}, "none")
+
+
+def test_a_broken_table_is_refused(rewrite: Callable[..., Path]) -> None:
+    for entry in ("{", "[]", '{"dice": {"pet": {}}, "source": ""}'):
+        with pytest.raises(ShaSpecError):
+            load_checkpoint(rewrite({"reliability": entry}))

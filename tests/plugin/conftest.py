@@ -16,6 +16,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.controller import Controller
 from napari_shaspec.plugin.layers import LayerSource
 from napari_shaspec.plugin.state import PluginState
+from napari_shaspec.reliability import Reliability
 from napari_shaspec.volume import Case, Volume
 
 SHAPE = (6, 7, 8)
@@ -129,6 +130,7 @@ class FakeSession:
 class FakeCheckpoint:
     statement: str = "For tests only."
     sha256: str = "0"
+    reliability: Reliability | None = None
 
 
 @dataclass

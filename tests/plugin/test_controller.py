@@ -11,6 +11,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import LayerSource
 from napari_shaspec.plugin.state import Status
 from napari_shaspec.regions import Region
+from napari_shaspec.reliability import Reliability, Verdict
 from napari_shaspec.volume import Volume
 from tests.plugin.conftest import SHAPE, Bench, FakeCheckpoint
 
@@ -296,3 +297,27 @@ def test_closing_stops_everything(bench: Bench) -> None:
     job.finish()
     assert len(bench.painter.painted) == painted
     assert bench.controller.close()
+
+
+TABLE = Reliability({ALL: {Region.ET: 0.8}, ALL - {Modality.T1C}: {Region.ET: 0.1}}, "20 simulated cases")
+
+
+def test_trust_belongs_to_what_was_asked_for(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    assert {each.verdict for each in bench.state.confidence.values()} == {Verdict.NOT_MEASURED}
+    bench.controller.set_model(None, FakeCheckpoint(sha256="rated", reliability=TABLE))  # type: ignore[arg-type]
+    bench.jobs.finish_all()
+    assert bench.state.confidence[Region.ET].line == "ET from all four: reliable"
+    bench.controller.set_available(Modality.T1C, False)
+    bench.jobs.started[-1].step()  # the network is there: before the first tile is painted
+    assert bench.state.confidence[Region.ET].line == "ET without T1c: unreliable"
+    bench.jobs.finish_all()
+    bench.state.live = False
+    bench.controller.set_available(Modality.T1C, True)
+    assert bench.state.confidence[Region.ET].line == "ET without T1c: unreliable"  # as the labels still are
+    bench.controller.predict()
+    bench.jobs.finish_all()
+    assert bench.state.confidence[Region.ET].line == "ET from all four: reliable"
+    bench.load(patient="two")
+    assert bench.state.confidence == {}

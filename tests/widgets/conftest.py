@@ -13,14 +13,24 @@ from napari import Viewer
 from pytestqt.qtbot import QtBot
 
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.checkpoint import save_checkpoint
+from napari_shaspec.model.checkpoint import attach_reliability, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.plugin import settings
+from napari_shaspec.regions import Region
+from napari_shaspec.reliability import Reliability
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
 
 NAMES = {Modality.FLAIR: "flair", Modality.T1: "t1", Modality.T1C: "t1ce", Modality.T2: "t2"}
 LONG_MS = 20_000
+ALL = frozenset(Modality)
+TABLE = Reliability(
+    {
+        ALL: {Region.ET: 0.8, Region.TC: 0.6, Region.WT: 0.9},
+        ALL - {Modality.T1C}: {Region.ET: 0.1, Region.TC: 0.2, Region.WT: 0.9},
+    },
+    "7 made-up cases",
+)
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +43,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model.decoder.output.bias.copy_(torch.tensor([-1.0, -0.5, 0.0]))
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     save_checkpoint(model, path, {}, "A random network, for tests.")
+    attach_reliability(path, TABLE, path)
     return path
 
 

@@ -126,6 +126,24 @@ def test_a_check_box_changes_the_labels_at_once(loaded: ShaSpecWidget, qtbot: Qt
     np.testing.assert_array_equal(loaded.overlay.labels(), fresh.labels())
 
 
+def test_trust_follows_the_check_boxes(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    def shown() -> list[str]:
+        return [loaded.regions.table.item(row, 7).text() for row in range(3)]
+
+    assert shown() == ["reliable", "fair", "reliable"]
+    result = loaded.state.result
+    click(loaded, "available_t1c", qtbot)
+    finished(loaded, qtbot, result)
+    assert shown() == ["unreliable", "unreliable", "reliable"]
+    assert loaded.regions.trust_line.isVisible()
+    assert loaded.regions.trust_line.text().startswith("ET without T1c: unreliable\nTC without T1c: unreliable\n")
+    assert "0.10 of 7 made-up cases" in loaded.regions.table.item(0, 7).toolTip()
+    result = loaded.state.result
+    click(loaded, "available_t1", qtbot)
+    finished(loaded, qtbot, result)
+    assert shown() == ["not measured"] * 3
+
+
 def test_keys_toggle(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     window = loaded.window()
     window.activateWindow()

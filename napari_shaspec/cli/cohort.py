@@ -1,0 +1,120 @@
+"""`napari-shaspec cohort`: label maps of many cases, and one table of what became of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_shaspec.cli.options import ChosenPrecision, Device, Precision, Weights
+from napari_shaspec.cli.screen import load_weights, progress_bar, say
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.regions import Convention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_shaspec.cohort.run import Progress
+
+TABLE = "cohort.csv"
+LINES_APART_SECONDS = 60.0
+
+
+def cohort(  # noqa: PLR0913 (a command's options are its parameters)
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of cases, as deep as BIDS goes.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for cohort.csv and the label maps; a second run goes on with what is there.")
+    ],
+    scheduler: Annotated[
+        str | None, typer.Option(help="A dask scheduler, as in tcp://host:8786; this machine if left out.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes on this machine; by default one a core, as far as memory goes.", min=1)
+    ] = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: ChosenPrecision = Precision.AUTO,
+    convention: Annotated[
+        Convention, typer.Option(help="Numbers for NCR/NET, ED and ET in the label maps.")
+    ] = Convention.BRATS_2018,
+    smooth: Annotated[bool, typer.Option("--smooth", help="Remove small components (ShaSpec*).")] = False,
+) -> None:
+    """Segment every case of a folder with whichever modalities it has; a row for each, failed ones too."""
+    from napari_shaspec.cohort.cluster import default_workers, local_client, remote_client, torch_threads
+    from napari_shaspec.cohort.predictor import Job, Predictor
+    from napari_shaspec.cohort.run import check_apart, distinct, run_cohort
+    from napari_shaspec.cohort.table import CohortTable
+    from napari_shaspec.io.atomic import remove_leftovers
+    from napari_shaspec.io.cases import find_cases
+
+    if scheduler is not None and workers is not None:
+        raise ShaSpecError("--scheduler or --workers", "both", "A scheduler brings workers of its own: leave one out")
+    cases = distinct(find_cases(folder.resolve()))
+    check_apart(cases, out)
+    checkpoint = load_weights(weights)
+    if scheduler is None:
+        usual = default_workers(_device(device))
+        workers = workers or usual
+    job = Job(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, device, precision.value, convention, smooth)
+    _make(out)
+    with CohortTable(out / TABLE) as table:
+        left = [files for files in cases if not table.is_finished(files, job.sha256, job.settings)]
+        if len(left) < len(cases):
+            say(f"{len(cases) - len(left)} of {len(cases)} cases are finished already.")
+        try:
+            if left:
+                client = local_client(workers) if workers is not None else remote_client(str(scheduler))
+                threads = None if workers is None else torch_threads(workers)
+                with _reporting() as progress, client as connected:
+                    run_cohort(left, connected, Predictor(job, threads), table, progress)
+        finally:
+            remove_leftovers(out)
+    failed = sum(bool(table.rows[files.name].error) for files in left)
+    typer.echo(f"Wrote {out / TABLE}: {len(left) - failed} predicted, {len(cases) - len(left)} kept, {failed} failed")
+    if failed:
+        raise ShaSpecError(
+            f"to segment all {len(left)} cases",
+            f"{failed} that failed",
+            f"Read the column error of {TABLE}; running again tries these once more",
+        )
+
+
+def _device(name: str) -> str:
+    """A wrong name is one error, not one for each case."""
+    from napari_shaspec.inference.devices import choose_device
+
+    return choose_device(name).type
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ShaSpecError(
+            f"a folder at {out}", error.strerror or str(error), "Choose another, or check permissions"
+        ) from error
+
+
+@contextmanager
+def _reporting() -> Iterator[Callable[[Progress], None]]:
+    """A bar with the time that is left; where there is no terminal, a line a minute."""
+    from rich.console import Console
+
+    terminal = Console(stderr=True).is_terminal
+    said = time.monotonic()
+    with progress_bar("starting workers") as advance:
+
+        def report(progress: Progress) -> None:
+            nonlocal said
+            failed = f", {progress.failed} failed" if progress.failed else ""
+            advance(f"case {progress.done} of {progress.total}{failed}", progress.done, progress.total)
+            if not terminal and time.monotonic() - said > LINES_APART_SECONDS:
+                said = time.monotonic()
+                minutes = progress.seconds_left / 60
+                say(f"{progress.done} of {progress.total} cases{failed}, about {minutes:.0f} min left")
+
+        yield report

@@ -1,0 +1,150 @@
+"""What a worker does: it loads the weights once, and makes of each case a label map and a row."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+from napari_shaspec.cohort.table import Row
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.regions import Convention, masks_to_labels, to_convention, volumes_ml
+
+if TYPE_CHECKING:
+    from napari_shaspec.inference.engine import Engine
+    from napari_shaspec.model.checkpoint import Checkpoint
+
+PLUGIN = "napari-shaspec"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is done to every case; paths are absolute and mean the same on every worker.
+
+    Parameters
+    ----------
+    out
+        Folder of the label maps.
+    weights, sha256
+        The checkpoint and its hash.
+    device, precision
+        As `Session` takes them.
+    convention
+        Numbers in the label maps.
+    smooth
+        Remove small components (ShaSpec*).
+    """
+
+    out: Path
+    weights: Path
+    sha256: str
+    device: str = "auto"
+    precision: str = "auto"
+    convention: Convention = Convention.BRATS_2018
+    smooth: bool = False
+
+    @property
+    def settings(self) -> str:
+        """What decides a label map beside images and weights."""
+        return f"{self.convention.value} {'smoothed' if self.smooth else 'raw'} {self.precision}"
+
+
+class Predictor(WorkerPlugin):
+    """Lives in each worker; the network with it.
+
+    Parameters
+    ----------
+    job
+        What to do.
+    torch_threads
+        Of each worker process; None leaves what its environment says.
+    """
+
+    name = PLUGIN
+
+    def __init__(self, job: Job, torch_threads: int | None = None) -> None:
+        self.job = job
+        self.torch_threads = torch_threads
+
+    def setup(self, worker: Worker) -> None:
+        """Share the cores with the other workers, and leave Ctrl-C to the process that started them."""
+        import torch
+
+        if self.torch_threads is not None:
+            torch.set_num_threads(self.torch_threads)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+        elif worker.state.nthreads > 1:
+            torch.set_num_threads(1)  # its threads work on as many cases at once
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The weights, loaded for the first case.
+
+        Raises
+        ------
+        ShaSpecError
+            If the file is missing here, or is another one.
+        """
+        from napari_shaspec.model.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(self.job.weights)
+        if checkpoint.sha256 != self.job.sha256:
+            raise ShaSpecError(
+                f"the weights {self.job.sha256[:12]}... on every worker",
+                f"{checkpoint.sha256[:12]}... at {self.job.weights}",
+                "Put the same file there on all machines",
+            )
+        return checkpoint
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The network on its device."""
+        from napari_shaspec.inference.engine import TorchEngine
+
+        return TorchEngine(self.checkpoint.model, self.job.device, self.job.precision)
+
+    def predict(self, files: CaseFiles) -> Row:
+        """Segment a case from all that it has, and write its label map.
+
+        Raises
+        ------
+        ShaSpecError
+            If the case cannot be read, or the labels cannot be written.
+        """
+        from napari_shaspec.inference.session import Session
+        from napari_shaspec.inference.smoothing import Postprocessing
+        from napari_shaspec.io.nifti import write_volume
+
+        began = time.perf_counter()
+        case = replace(files, truth=None).read()
+        # Nothing is asked for twice, so nothing is kept.
+        session = Session(self.checkpoint.model, case, engine=self.engine, cache_bytes=0)
+        prediction = session.predict()
+        voxel_mm3 = case.grid.voxel_volume_mm3
+        masks = Postprocessing(smooth=self.job.smooth).masks(prediction.probabilities, voxel_mm3)
+        labels = f"{files.name}_seg.nii.gz"
+        numbers = to_convention(masks_to_labels(masks), self.job.convention)
+        write_volume(case.grid.with_data(numbers), self.job.out / labels, overwrite=True)
+        return Row(
+            files.name,
+            case.available,
+            volumes_ml(masks, voxel_mm3),
+            time.perf_counter() - began,
+            (*case.notes, *session.notes),
+            labels=labels,
+            weights=self.job.sha256,
+            settings=self.job.settings,
+        )
+
+
+def predict_here(files: CaseFiles) -> Row:
+    """The task: ask the predictor of the worker that runs it."""
+    return cast(Predictor, get_worker().plugins[PLUGIN]).predict(files)

@@ -1,0 +1,156 @@
+"""One case after the other to whichever worker is free, and a row for each, whatever becomes of it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from distributed import Client, Future, KilledWorker, as_completed
+
+from napari_shaspec.cohort.predictor import PLUGIN, Job, Predictor, predict_here
+from napari_shaspec.cohort.table import CohortTable, Row
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.cases import CaseFiles
+
+WORKERS_SECONDS = 120
+"""A worker that died is started again within seconds, and a queue may take longer to give out the first."""
+
+DIED = "The worker process died: it crashed, ran out of memory, or was killed. Run again to try the case once more."
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a cohort is.
+
+    Parameters
+    ----------
+    done, total
+        Cases of this run.
+    failed
+        Of those done.
+    seconds_left
+        As long as the cases so far took, for each of the others.
+    """
+
+    done: int
+    total: int
+    failed: int
+    seconds_left: float
+
+
+def distinct(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
+    """Cases with names of their own: the second of a name becomes ``name_2``, for rows and files go by it."""
+    taken: set[str] = set()
+    found = []
+    for files in cases:
+        name, number = files.name, 1
+        while name in taken:
+            number += 1
+            name = f"{files.name}_{number}"
+        taken.add(name)
+        found.append(files if name == files.name else replace(files, name=name))
+    return found
+
+
+def check_apart(cases: Sequence[CaseFiles], out: Path) -> None:
+    """Label maps must not land among images, where they would pass for, or replace, those of an expert.
+
+    Raises
+    ------
+    ShaSpecError
+        If a case lies in the folder itself.
+    """
+    place = out.resolve()
+    for files in cases:
+        if any(path.resolve().parent == place for path in files.images.values()):
+            raise ShaSpecError("a folder apart from the cases", f"{out}, in which {files.name} lies", "Choose another")
+
+
+def run_cohort(
+    cases: Sequence[CaseFiles],
+    client: Client,
+    predictor: Predictor,
+    table: CohortTable,
+    progress: Callable[[Progress], object] | None = None,
+) -> None:
+    """Predict every case, and put a row for each into the table as it comes.
+
+    Parameters
+    ----------
+    cases
+        With distinct names; the finished ones left out.
+    client
+        Of the cluster.
+    predictor
+        Put into every worker, those that come later too.
+    progress
+        Called after each case.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is no worker for two minutes, or the table cannot be written.
+    """
+    client.register_plugin(predictor, name=PLUGIN)
+    began, failed = time.monotonic(), 0
+    for done, row in enumerate(_rows(cases, client, predictor.job), 1):
+        failed += bool(row.error)
+        table.add(row)
+        if progress is not None:
+            each = (time.monotonic() - began) / done
+            progress(Progress(done, len(cases), failed, each * (len(cases) - done)))
+
+
+def _rows(cases: Sequence[CaseFiles], client: Client, job: Job) -> Iterator[Row]:
+    """Never more cases at the workers than these have threads: one that dies takes nothing with it but its own case."""
+    waiting = deque(cases)
+    running: dict[Future[Row], tuple[CaseFiles, float]] = {}
+    finished = as_completed()
+    try:
+        while waiting or running:
+            free = sum(client.nthreads().values()) - len(running)
+            for _ in range(min(free, len(waiting))):
+                files = waiting.popleft()
+                future = client.submit(predict_here, files, pure=False, retries=0)
+                running[future] = files, time.monotonic()
+                finished.add(future)
+            if not running:
+                _wait_for_a_worker(client)
+                continue
+            future = next(finished)
+            files, began = running.pop(future)
+            yield _row(future, files, time.monotonic() - began, job)
+            future.release()
+    finally:
+        client.cancel(list(running))
+
+
+def _row(future: Future[Row], files: CaseFiles, seconds: float, job: Job) -> Row:
+    error = future.exception() if future.status != "cancelled" else None
+    if future.status == "finished":
+        row: Row = future.result()
+        return row
+    if error is None or isinstance(error, KilledWorker):
+        said = DIED
+    else:
+        said = str(error) if isinstance(error, ShaSpecError) else f"{type(error).__name__}: {error}"
+    return Row(
+        files.name,
+        frozenset(files.images),
+        seconds=seconds,
+        error=said,
+        weights=job.sha256,
+        settings=job.settings,
+    )
+
+
+def _wait_for_a_worker(client: Client) -> None:
+    try:
+        client.wait_for_workers(1, timeout=WORKERS_SECONDS)
+    except TimeoutError as error:
+        raise ShaSpecError(
+            "at least one dask worker", f"none within {WORKERS_SECONDS} s", "Start workers, and run the command again"
+        ) from error

@@ -1,0 +1,173 @@
+"""The table of a cohort: one row for each case, on the disk at any time, and what a second run may skip.
+
+Columns: ``case,available,ET_ml,TC_ml,WT_ml,seconds,warnings,error,labels,weights,settings``. A case that failed has an
+``error`` and no volumes; one that succeeded has the name of its label map, beside the table.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.atomic import replacing
+from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.modalities import Modality, parse_subset, subset_name
+from napari_shaspec.regions import Region
+
+VOLUMES = {region: f"{region.value}_ml" for region in Region}
+COLUMNS = (*("case", "available", *VOLUMES.values(), "seconds", "warnings", "error", "labels", "weights", "settings"),)
+
+BETWEEN_WARNINGS = " | "
+
+REWRITING_SHARE = 0.05
+"""Of the time may go into writing the table, which is written whole each time: thousands of rows come less often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of a case.
+
+    Parameters
+    ----------
+    case
+        Its name.
+    available
+        The modalities that the network was given.
+    volumes_ml
+        Of the regions; empty where the case failed.
+    seconds
+        From reading to writing; where the case failed, until the failure was known.
+    warnings
+        What was done to the images on the way, and to the device.
+    error
+        Empty where all went well.
+    labels
+        File name of the label map, beside the table; empty where the case failed.
+    weights
+        SHA-256 of the checkpoint.
+    settings
+        What else decides the label map.
+    """
+
+    case: str
+    available: frozenset[Modality]
+    volumes_ml: Mapping[Region, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+    labels: str = ""
+    weights: str = ""
+    settings: str = ""
+
+
+class CohortTable:
+    """Rows by case in a CSV file that is complete at any moment; leaving the context writes the last ones.
+
+    Parameters
+    ----------
+    path
+        The file; rows of an earlier run in it are kept until their case is predicted again.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is a file that is no such table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = {row.case: row for row in read_rows(path)} if path.exists() else {}
+        self._writing_seconds = 0.0
+        self._written = 0.0
+
+    def __enter__(self) -> CohortTable:
+        self.save()  # a folder that cannot be written is known before the first case
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.save()
+
+    def add(self, row: Row) -> None:
+        """Put a row in the place of the case's older one; on the disk now, or soon."""
+        self.rows[row.case] = row
+        if time.monotonic() - self._written >= self._writing_seconds / REWRITING_SHARE:
+            self.save()
+
+    def save(self) -> None:
+        """Write the file atomically, its rows sorted by case."""
+        began = time.monotonic()
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(_cells(self.rows[case]) for case in sorted(self.rows))
+        with replacing(self.path) as place:
+            place.write_text(text.getvalue(), encoding="utf-8", newline="")
+        self._written = time.monotonic()
+        self._writing_seconds = self._written - began
+
+    def is_finished(self, files: CaseFiles, weights: str, settings: str) -> bool:
+        """Whether these weights and settings have segmented the case, and its images are no younger than the labels."""
+        row = self.rows.get(files.name)
+        if row is None or row.error or not row.labels:
+            return False
+        if (row.weights, row.settings, row.available) != (weights, settings, frozenset(files.images)):
+            return False
+        labels = self.path.with_name(row.labels)
+        try:
+            written = labels.stat().st_mtime
+            return all(path.stat().st_mtime <= written for path in files.images.values())
+        except OSError:
+            return False
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a file of `CohortTable`.
+
+    Raises
+    ------
+    ShaSpecError
+        If the file cannot be read, its columns differ, or a row cannot be understood.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError(f"the columns {','.join(reader.fieldnames or ()) or 'of an empty file'}")
+            return [_row(cells) for cells in reader]
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise ShaSpecError(
+            f"a table of napari-shaspec cohort at {path}", str(error), "Choose another folder, or move the file away"
+        ) from error
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    volumes = (f"{row.volumes_ml[region]:.3f}" if region in row.volumes_ml else "" for region in Region)
+    warnings = BETWEEN_WARNINGS.join(map(_one_line, row.warnings))
+    said = (f"{row.seconds:.2f}", warnings, _one_line(row.error), row.labels, row.weights, row.settings)
+    return (row.case, subset_name(row.available), *volumes, *said)
+
+
+def _row(cells: Mapping[str, str]) -> Row:
+    return Row(
+        case=cells["case"],
+        available=parse_subset(cells["available"]) if cells["available"] else frozenset(),
+        volumes_ml={region: float(cells[name]) for region, name in VOLUMES.items() if cells[name]},
+        seconds=float(cells["seconds"]),
+        warnings=tuple(cells["warnings"].split(BETWEEN_WARNINGS)) if cells["warnings"] else (),
+        error=cells["error"],
+        labels=cells["labels"],
+        weights=cells["weights"],
+        settings=cells["settings"],
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,34 @@
+"""From the scores of an evaluation to the table that travels with the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from napari_shaspec.evaluation.subsets import Score, Variant
+from napari_shaspec.modalities import Modality
+from napari_shaspec.regions import Region
+from napari_shaspec.reliability import Reliability
+
+DECIMALS = 4
+
+
+def measured(scores: Sequence[Score], cases: str) -> Reliability:
+    """Mean Dice of the raw masks by subset and region.
+
+    Parameters
+    ----------
+    scores
+        Of one network.
+    cases
+        What kind they are, as in "simulated cases"; their number is put before it.
+    """
+    chosen = [score for score in scores if score.variant is Variant.RAW]
+    found: dict[frozenset[Modality], dict[Region, list[float]]] = {}
+    for score in chosen:
+        found.setdefault(score.available, {}).setdefault(score.region, []).append(score.dice)
+    dice = {
+        available: {region: round(fmean(values), DECIMALS) for region, values in row.items()}
+        for available, row in found.items()
+    }
+    return Reliability(dice, f"{len({score.case for score in chosen})} {cases}")

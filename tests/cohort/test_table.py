@@ -1,0 +1,88 @@
+"""Rows on the disk, and what a second run may skip."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from napari_shaspec.cohort.table import CohortTable, Row, read_rows
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.modalities import Modality
+from napari_shaspec.regions import Region
+
+FLAIR, T1, T1C, T2 = Modality
+GOOD = Row(
+    "b",
+    frozenset({T2, FLAIR}),
+    {Region.ET: 0.5, Region.TC: 1.25, Region.WT: 12.0},
+    1.5,
+    ("T2 was resampled", "the device was full"),
+    labels="b_seg.nii.gz",
+    weights="abc",
+    settings="1-2-4 raw auto",
+)
+BAD = Row("a", frozenset(), seconds=0.25, error="Expected a file,\nfound none", weights="abc")
+
+
+def test_to_the_letter(tmp_path: Path) -> None:
+    with CohortTable(tmp_path / "t.csv") as table:
+        assert read_rows(tmp_path / "t.csv") == []
+        table.add(GOOD)
+        table.add(BAD)
+    assert (tmp_path / "t.csv").read_text() == (
+        "case,available,ET_ml,TC_ml,WT_ml,seconds,warnings,error,labels,weights,settings\n"
+        'a,,,,,0.25,,"Expected a file, found none",,abc,\n'
+        "b,flair+t2,0.500,1.250,12.000,1.50,T2 was resampled | the device was full,,b_seg.nii.gz,abc,1-2-4 raw auto\n"
+    )
+    assert read_rows(tmp_path / "t.csv") == [replace(BAD, error="Expected a file, found none"), GOOD]
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_rows_are_on_the_disk_before_the_end(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with CohortTable(tmp_path / "t.csv") as table:
+            table._written = -1e9  # the last writing is long ago
+            table.add(GOOD)
+            assert read_rows(tmp_path / "t.csv") == [GOOD]
+            table.add(BAD)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(read_rows(tmp_path / "t.csv")) == 2
+
+
+def test_what_is_finished(tmp_path: Path) -> None:
+    images = {modality: tmp_path / f"b_{modality.value}.nii" for modality in (FLAIR, T2)}
+    for path in (*images.values(), tmp_path / GOOD.labels):
+        path.write_text("")
+    files = CaseFiles("b", images)
+    table = CohortTable(tmp_path / "t.csv")
+    table.rows = {"b": GOOD}
+    asked = (GOOD.weights, GOOD.settings)
+    assert table.is_finished(files, *asked)
+    assert not table.is_finished(files, "other", GOOD.settings)
+    assert not table.is_finished(files, GOOD.weights, "1-2-3 raw auto")
+    assert not table.is_finished(CaseFiles("c", images), *asked)
+    assert not table.is_finished(CaseFiles("b", images | {T1: images[T2]}), *asked)
+    os.utime(images[T2], (2e9, 2e9))  # somebody has put another image there
+    assert not table.is_finished(files, *asked)
+    os.utime(images[T2], (1e9, 1e9))
+    assert table.is_finished(files, *asked)
+    table.rows = {"b": replace(GOOD, error="broken")}
+    assert not table.is_finished(files, *asked)
+    table.rows = {"b": GOOD}
+    (tmp_path / GOOD.labels).unlink()
+    assert not table.is_finished(files, *asked)
+
+
+@pytest.mark.parametrize("content", ["", "case,dice\n", "\xff", "case,available,ET_ml,TC_ml,WT_ml,seconds,warnings,"])
+def test_other_tables_are_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.csv").write_text(content, encoding="latin-1")
+    with pytest.raises(ShaSpecError, match="a table of napari-shaspec cohort"):
+        CohortTable(tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text(encoding="latin-1") == content

@@ -1,0 +1,88 @@
+"""Verdicts by subset and region, and the table that they come from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import Modality
+from napari_shaspec.regions import Region
+from napari_shaspec.reliability import Confidence, Reliability, Verdict, confidence
+
+FLAIR, T1, T1C, T2 = Modality
+TABLE = Reliability(
+    {
+        frozenset(Modality): {Region.ET: 0.8, Region.TC: 0.75, Region.WT: 0.9},
+        frozenset({FLAIR, T1, T2}): {Region.ET: 0.12, Region.TC: 0.5, Region.WT: 0.7499},
+    },
+    "20 simulated cases",
+)
+
+
+@pytest.mark.parametrize(
+    ("dice", "verdict"),
+    [
+        (1.0, "reliable"),
+        (0.75, "reliable"),
+        (0.7499, "fair"),
+        (0.5, "fair"),
+        (0.4999, "unreliable"),
+        (0.0, "unreliable"),
+    ],
+)
+def test_thresholds(dice: float, verdict: str) -> None:
+    assert Confidence(Region.WT, frozenset({FLAIR}), dice).verdict is Verdict(verdict)
+
+
+@pytest.mark.parametrize(
+    ("available", "line"),
+    [
+        ({FLAIR, T1, T2}, "ET without T1c: unreliable"),
+        ({FLAIR, T1, T1C, T2}, "ET from all four: reliable"),
+        ({T2, FLAIR}, "ET without T1, T1c: not measured"),
+        ({T1}, "ET from T1 alone: not measured"),
+    ],
+)
+def test_the_line(available: set[Modality], line: str) -> None:
+    assert confidence(TABLE, available)[Region.ET].line == line
+
+
+def test_every_region_has_its_own_verdict() -> None:
+    found = confidence(TABLE, {T2, T1, FLAIR})
+    assert list(found) == list(Region)
+    assert [each.verdict.value for each in found.values()] == ["unreliable", "fair", "fair"]
+    assert "0.12 of 20 simulated cases" in found[Region.ET].evidence
+
+
+def test_weights_without_a_table_are_not_measured() -> None:
+    found = confidence(None, {FLAIR})
+    assert {each.verdict for each in found.values()} == {Verdict.NOT_MEASURED}
+    assert all("no table" in each.evidence for each in found.values())
+
+
+def test_table_survives_json() -> None:
+    written = json.loads(json.dumps(TABLE.to_dict()))
+    assert written["dice"]["flair+t1+t2"] == {"ET": 0.12, "TC": 0.5, "WT": 0.7499}
+    assert Reliability.from_dict(written) == TABLE
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"dice": {}, "sources": ""},
+        {"source": "", "dice": []},
+        {"source": "", "dice": {"flair": 0.5}},
+        {"source": "", "dice": {"pet": {"ET": 0.5}}},
+        {"source": "", "dice": {"flair": {"XX": 0.5}}},
+        {"source": "", "dice": {"flair": {"ET": "much"}}},
+        {"source": "", "dice": {"flair": {"ET": 57.0}}},
+        {"source": "", "dice": {"flair": {"ET": float("nan")}}},
+    ],
+)
+def test_other_forms_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ShaSpecError):
+        Reliability.from_dict(values)
