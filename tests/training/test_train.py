@@ -16,7 +16,7 @@ from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
-from napari_shaspec.training import data
+from napari_shaspec.training import data, loading
 from napari_shaspec.training import train as training
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import HELD_OUT_FIRST, SEEDS
@@ -35,8 +35,8 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def loaded_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """To start a loading process takes longer than these runs."""
-    loader = training._loader
-    monkeypatch.setattr(training, "_loader", lambda dataset, workers: loader(dataset, workers=0))
+    loader = loading._loader
+    monkeypatch.setattr(loading, "_loader", lambda dataset, workers: loader(dataset, workers=0))
 
 
 @pytest.fixture
@@ -171,12 +171,6 @@ def test_the_average_forgets_its_start_then_becomes_slow() -> None:
     assert float(averaged) == pytest.approx(2999 - 99, rel=0.01)
 
 
-def test_a_config_that_never_validates_is_refused(config: TrainConfig) -> None:
-    with pytest.raises(ShaSpecError, match="weights are written at each validation"):
-        replace(config, steps=1)
-
-
-@pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty:UserWarning")
 def test_a_run_is_resumed_with_its_own_options_only(
     tmp_path: Path, config: TrainConfig, run: Callable[..., Path]
 ) -> None:
