@@ -57,7 +57,7 @@ class FolderCrops(BatchStream):
         Samples that are never trained on, all of the finest voxel size.
     """
 
-    def __init__(  # noqa: PLR0913 (a stretch of a stream, and who takes part in it)
+    def __init__(
         self,
         config: TrainConfig,
         cases: Sequence[CaseFiles],

@@ -41,7 +41,7 @@ class Shard(Dataset[Batch | ShaSpecError]):
 class Batches(lightning.LightningDataModule):
     """An epoch is the stretch to the next stop, and begins at the item where the last one ended.
 
-    At a stop the run's state is written, and at most stops the network is scored.
+    At every stop the run's state is written; the network is scored at those where that is due.
 
     Parameters
     ----------
@@ -57,15 +57,16 @@ class Batches(lightning.LightningDataModule):
         self.split = split
         self.device = device
         self.workers = workers
-        self._stop = 0
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Simulated on the training device; on a CPU in a process of its own, beside the network."""
         trainer = self.trainer
         assert trainer is not None
         step, processes = trainer.global_step, trainer.world_size
-        self._stop = next_stop(self.config, step)
-        first, count = step * processes, (self._stop - step) * processes
+        stop = next_stop(self.config, step)
+        due = stop % self.config.validation_steps == 0 or stop == self.config.steps
+        trainer.limit_val_batches = 1.0 if due else 0
+        first, count = step * processes, (stop - step) * processes
         stream: BatchStream
         if self.split:
             stream = FolderCrops(self.config, self.split[0], first, count, processes=processes)
@@ -75,10 +76,8 @@ class Batches(lightning.LightningDataModule):
             workers = 1 if self.device.type == "cpu" else 0
         return _loader(Shard(stream, trainer.global_rank, processes), workers)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
-        """Simulated cases of the held-out setting, or crops of the real cases kept aside; nothing if none is due."""
-        if self._stop % self.config.validation_steps and self._stop != self.config.steps:
-            return []
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Simulated cases of the held-out setting, or crops of the real cases kept aside."""
         if self.split:
             crops = FolderCrops(self.config, self.split[1], 0, self.config.validation_cases, validation=True)
             return _loader(Shard(crops), workers=0)

@@ -72,7 +72,7 @@ class SubsetPictures(Callback):
         self.steps = steps
         self.last = -steps
 
-    def on_validation_batch_end(  # noqa: PLR0913 (Lightning's)
+    def on_validation_batch_end(
         self,
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,

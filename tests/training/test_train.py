@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
@@ -21,7 +23,7 @@ from napari_shaspec.training import train as training
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import HELD_OUT_FIRST, SEEDS
 from napari_shaspec.training.module import ShaSpecTraining
-from napari_shaspec.training.train import rising_average, train
+from napari_shaspec.training.train import ExportWeights, Hardware, rising_average, train
 
 pytestmark = [
     # The CSV log lies in the folder of the checkpoint and is there first.
@@ -177,3 +179,92 @@ def test_a_run_is_resumed_with_its_own_options_only(
     run(tmp_path)
     with pytest.raises(ShaSpecError, match=r"to resume with learning_rate = 0\.004, found 1\.0"):
         train(replace(config, learning_rate=1.0), tmp_path, device="cpu", resume=True, progress=False)
+
+
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    """The loss of every step that ran, the later one of two."""
+    seen: dict[int, float] = {}
+    step = ShaSpecTraining.training_step
+
+    def recorded(module: ShaSpecTraining, batch: Any, index: int) -> Tensor:
+        loss = step(module, batch, index)
+        seen[module.global_step] = loss.item()
+        return loss
+
+    monkeypatch.setattr(ShaSpecTraining, "training_step", recorded)
+    return seen
+
+
+@pytest.mark.parametrize("killed_at", [3, 5, 6])
+def test_a_run_killed_between_validations_goes_on_to_the_same_losses(
+    tmp_path: Path,
+    config: TrainConfig,
+    losses: dict[int, float],
+    interrupted_after: Callable[[int], None],
+    killed_at: int,
+) -> None:
+    often = replace(config, steps=7, validation_steps=5, checkpoint_steps=2)
+
+    def run(out: Path, **options: Any) -> None:
+        hardware = Hardware("cpu", precision="float32")
+        train(often, out, hardware=hardware, progress=False, **options)
+
+    run(tmp_path / "whole")
+    whole = dict(losses)
+    assert list(whole) == list(range(7))
+    losses.clear()
+    interrupted_after(killed_at)
+    with pytest.raises(PulledPlugError):
+        run(tmp_path / "parts")
+    interrupted_after(-1)
+    before = dict(losses)
+    losses.clear()
+    run(tmp_path / "parts", resume=True)
+    assert before == {step: whole[step] for step in range(killed_at)}
+    assert min(losses) == max(stop for stop in (2, 4, 5, 6) if stop <= killed_at)  # no step more is lost
+    assert losses == {step: loss for step, loss in whole.items() if step >= min(losses)}
+    ends = [load_checkpoint(tmp_path / part / "weights.safetensors") for part in ("whole", "parts")]
+    assert ends[0].training["step"] == ends[1].training["step"] == 7
+    assert ends[0].training["validation"] == ends[1].training["validation"]
+    assert torch.equal(flat(ends[0].model), flat(ends[1].model))
+
+
+def test_a_run_is_scored_at_validations_and_at_its_end_only(
+    tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = []
+    step = ShaSpecTraining.validation_step
+
+    def recorded(module: ShaSpecTraining, batch: Any, index: int) -> Any:
+        scored.append(module.global_step)
+        return step(module, batch, index)
+
+    monkeypatch.setattr(ShaSpecTraining, "validation_step", recorded)
+    often = replace(config, steps=5, validation_steps=2, checkpoint_steps=1, picture_steps=4)
+    train(often, tmp_path, device="cpu", progress=False)
+    assert scored == [2, 4, 5]
+    # The first, then after four steps at the earliest, and the last.
+    assert [path.name for path in sorted((tmp_path / "pictures").iterdir())] == ["step_000002.png", "step_000005.png"]
+
+
+def test_a_run_of_an_older_version_knows_no_new_options(config: TrainConfig, tmp_path: Path) -> None:
+    export = ExportWeights(tmp_path, {"train_config": config.to_dict()}, "")
+    entries = config.to_dict()
+    del entries["sampling"]
+    entries["model"] = {name: value for name, value in entries["model"].items() if name != "substitution"}
+    export.load_state_dict({"best": 0.5, "seconds": 3.0, "train_config": entries})
+    assert export.best == 0.5
+    with pytest.raises(ShaSpecError, match="to resume with seed = 8, found 7"):
+        export.load_state_dict({"best": 0.5, "seconds": 3.0, "train_config": {**entries, "seed": 8}})
+
+
+def test_tensorboard_and_csv_say_the_same(tmp_path: Path, run: Callable[..., Path]) -> None:
+    run(tmp_path)
+    rows = list(csv.DictReader(logs(tmp_path)[0].read_text(encoding="utf-8").splitlines()))
+    scores = {int(row["step"]): float(row["score"]) for row in rows if row["score"]}
+    (folder,) = (tmp_path / "tensorboard").iterdir()
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert {each.step: pytest.approx(each.value, abs=1e-4) for each in events.Scalars("score")} == scores
+    assert events.Tags()["images"] == ["subsets"]
