@@ -174,7 +174,8 @@ class FeatureAtlas:
             return None
         # The same rule at the bottom for f(i), and above it for the skips.
         there = [each for each in Modality if each in available]
-        return stand_in([self._own(FeatureKind.SHARED, level, each) for each in there], self.session.config.substitution)
+        shared = [self._own(FeatureKind.SHARED, level, each) for each in there]
+        return stand_in(shared, self.session.config.substitution)
 
     def _own(self, kind: FeatureKind, level: int, modality: Modality) -> Tensor:
         """The map of a modality that the case has, kept once it is stitched."""

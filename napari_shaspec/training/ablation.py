@@ -1,4 +1,4 @@
-"""The paper's ablations: the same training with one thing changed, every variant scored on the same cases kept aside."""
+"""The paper's ablations: the same training with one thing changed, each variant scored on the same cases."""
 
 from __future__ import annotations
 

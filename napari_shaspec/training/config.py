@@ -77,8 +77,9 @@ class TrainConfig:
     features_wait
         Whether DAO and DCO wait as said; otherwise they count from the first step on.
     full_set
-        Whether each step after that decodes the full set and ``subsets`` beside it. Otherwise, as published, it sees one
-        random subset, the full set among them, and nothing of the other modalities: their encoders get no gradient.
+        Whether each step after that decodes the full set and ``subsets`` beside it. Otherwise, as published, it sees
+        one random subset, which may be the full set, and nothing of the other modalities: their encoders get no
+        gradient.
     sampling
         How random subsets are drawn.
     dedicated
@@ -188,6 +189,20 @@ PRESETS = {
         validation_steps=10,
         validation_cases=2,
     ),
+    "small": TrainConfig(
+        model=ModelConfig(widths=(4, 8, 16), voxel_mm=(4.0, 4.0)),
+        steps=300,
+        patch=(32, 40, 32),
+        coarse_patch=(32, 40, 32),
+        learning_rate=8e-3,
+        warmup_steps=20,
+        all_steps=60,
+        subsets=2,
+        ema_decay=0.98,
+        validation_steps=100,
+        validation_cases=4,
+        picture_steps=0,
+    ),
     "paper": TrainConfig(
         model=_ONE_MM,
         steps=180_000,
@@ -226,6 +241,7 @@ PRESETS = {
 }
 """The named configurations.
 
-``bundled`` re-makes the weights in the box; ``quick`` shows within a minute that a set-up works. ``paper`` is the
-published recipe for BraTS at 1 mm, and ``modern`` what learns faster there (benchmarks/learning.py).
+``bundled`` re-makes the weights in the box; ``quick`` shows within a minute that a set-up works; ``small`` is what the
+ablations train on simulated cases. ``paper`` is the published recipe for BraTS at 1 mm, and ``modern`` one that decodes
+the full set and subsets in each step, with AdamW and averaged weights (benchmarks/learning.py compares the two).
 """

@@ -74,7 +74,7 @@ def read_split(path: Path, cases: Sequence[CaseFiles]) -> Split:
     if unknown:
         raise ShaSpecError(
             f"cases of the folder in {path.name}",
-            f"no case named {_listed(unknown)}",
+            f"none named {_listed(unknown)}",
             "Correct the names, or the folder",
         )
     for name in counts:

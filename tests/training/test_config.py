@@ -17,6 +17,15 @@ def test_the_presets() -> None:
     assert PRESETS["quick"].steps < 100
 
 
+def test_the_paper_preset_is_the_published_recipe() -> None:
+    paper = PRESETS["paper"]
+    assert (paper.optimizer, paper.momentum, paper.learning_rate, paper.schedule) == ("sgd", 0.99, 0.01, "cosine")
+    assert (paper.steps, paper.all_steps, paper.batch, paper.full_set) == (180_000, 80_000, 1, False)
+    assert (paper.patch, paper.model.voxel_mm, paper.model.normalisation) == ((160, 160, 80), (1.0, 1.0), "zscore")
+    assert (paper.alpha, paper.beta, paper.alignment, paper.sampling) == (0.1, 0.02, "l1", "size")
+    assert (paper.model.substitution, paper.ema_decay, paper.gradient_clip) == ("mean", 0.0, 0.0)
+
+
 def test_a_configuration_goes_into_json(config: TrainConfig) -> None:
     entries = json.loads(json.dumps(config.to_dict()))
     assert entries["model"]["widths"] == [4, 8]

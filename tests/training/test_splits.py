@@ -64,7 +64,7 @@ def test_a_split_may_leave_cases_out_even_bad_ones(tmp_path: Path, cases: list[C
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"train": ["case-00", "case-77"], "validation": ["case-01"]}', "no case named case-77"),
+        ('{"train": ["case-00", "case-77"], "validation": ["case-01"]}', "none named case-77"),
         ('{"train": ["case-00"], "validation": ["case-00"]}', "each case once in split.json, found case-00 twice"),
         ('{"train": ["case-00", "case-00"], "validation": ["case-01"]}', "case-00 twice"),
         ('{"train": ["case-00"], "validation": ["bare"]}', "none for bare. Add label maps"),
