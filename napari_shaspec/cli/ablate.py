@@ -92,8 +92,8 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
     training, aside_cases = read_split(out / SPLIT, found)
     title = (
         f"{len(training)} {'simulated' if folder is None else 'real'} cases to train on, {len(aside_cases)} kept "
-        f"aside; preset {chosen}, {base.steps} steps, widths {', '.join(map(str, base.model.widths))}, seed {base.seed}. "
-        "Dice in %, mean over the cases kept aside."
+        f"aside; preset {chosen}, {base.steps} steps, widths {', '.join(map(str, base.model.widths))}, "
+        f"seed {base.seed}. Dice in %, mean over the cases kept aside."
     )
     for path in write_tables(Ablation(ablation), outcomes(known, out), out, title):
         say(f"Wrote {path}")

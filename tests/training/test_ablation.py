@@ -100,13 +100,8 @@ def test_the_tidy_table_has_a_row_for_each_variant_subset_and_region(finished: l
     rows = list(csv.DictReader(io.StringIO(tidy(Ablation.WEIGHTS, finished))))
     assert len(rows) == 11 * 15 * 3
     row = next(each for each in rows if each["variant"] == "alpha-1_beta-0.02" and each["available"] == "flair+t1c")
-    assert (row["ablation"], row["alpha"], row["beta"], row["region"], row["cases"]) == (
-        "weights",
-        "1.0",
-        "0.02",
-        "ET",
-        "2",
-    )
+    said = tuple(row[name] for name in ("ablation", "alpha", "beta", "region", "cases"))
+    assert said == ("weights", "1.0", "0.02", "ET", "2")
     assert float(row["dice_mean"]) == pytest.approx(0.35)
     assert float(row["dice_sd"]) == pytest.approx(0.5 * 0.2 / 2**0.5, abs=1e-6)
 
