@@ -87,6 +87,8 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
         found = find_cases(folder)
         if split is not None and not (out / SPLIT).exists():
             write_split(read_split(split, found), out / SPLIT)
+        elif split is not None and read_split(split, found) != read_split(out / SPLIT, found):
+            raise ShaSpecError(f"the split of the runs in {out}", f"another one in {split.name}", "Use another folder")
     wanted = {name: config for name, config in known.items() if not variant or name in variant}
     run_variants(wanted, found, out, Hardware(device, precision=precision.value, workers=workers), say)
     training, aside_cases = read_split(out / SPLIT, found)

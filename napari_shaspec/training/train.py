@@ -232,6 +232,8 @@ def train(  # noqa: PLR0913 (what the command line passes on)
             str(config.steps * processes),
             "Choose fewer steps",
         )
+    if split is not None and not cases:
+        raise ShaSpecError("a folder of cases to split", "none", "Give the folder, or leave the split out")
     chosen = choose_device(hardware.device)
     parts = _split(config, cases, split or out / SPLIT) if cases else None
     out.mkdir(parents=True, exist_ok=True)
@@ -246,6 +248,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     data = "real cases" if cases else "simulated cases"
     export = ExportWeights(out, provenance(config, command, data, chosen), "" if cases else SIMULATED_STATEMENT)
     trainer = lightning.Trainer(
+        default_root_dir=out,
         accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
         devices=hardware.devices,
         num_nodes=hardware.nodes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
@@ -268,3 +270,26 @@ def test_tensorboard_and_csv_say_the_same(tmp_path: Path, run: Callable[..., Pat
     events.Reload()
     assert {each.step: pytest.approx(each.value, abs=1e-4) for each in events.Scalars("score")} == scores
     assert events.Tags()["images"] == ["subsets"]
+
+
+def test_a_split_is_one_of_real_cases(tmp_path: Path, run: Callable[..., Path]) -> None:
+    with pytest.raises(ShaSpecError, match="a folder of cases to split"):
+        run(tmp_path / "run", split=tmp_path / "split.json")
+
+
+def test_real_cases_are_split_once_and_a_dedicated_network_needs_its_modalities(
+    tmp_path: Path, config: TrainConfig, cases: tuple[CaseFiles, ...]
+) -> None:
+    split, hardware = tmp_path / "split.json", Hardware("cpu", workers=0)
+    only_t1 = replace(config, dedicated=("t1",), patch=(8, 8, 8), coarse_patch=(8, 8, 8), steps=1)
+    with pytest.raises(ShaSpecError, match="cases with t1 for a network dedicated to them, found c without t1"):
+        train(only_t1, tmp_path / "run", cases=cases, split=split, hardware=hardware, progress=False)
+    drawn = json.loads(split.read_text())
+    assert sorted([*drawn["train"], *drawn["validation"]]) == ["a", "b", "c"]
+    split.write_text('{"train": ["a"], "validation": ["b"]}')
+    best = load_checkpoint(
+        train(only_t1, tmp_path / "run", cases=cases, split=split, hardware=hardware, progress=False)
+    )
+    assert best.training["data"] == "real cases"
+    assert best.statement == ""
+    assert best.training["validation"].keys() >= {"score", "t1_WT"}
