@@ -12,7 +12,7 @@ from napari_shaspec.training.pictures import COLOURS, subsets_picture
 
 def test_a_picture_has_a_tile_for_each_subset_and_the_truth() -> None:
     masks = torch.zeros(1, 3, 40, 20, 8)
-    masks[0, 2, 2:8, 14:18, 5] = 1  # a tumour in front, on the low side of the first axis, in slice 5
+    masks[0, 2, 22:28, 2:6, 5] = 1  # a tumour at the back, in slice 5, far from the titles
     image = torch.zeros(1, 1, 40, 20, 8)
     image[..., 1:-1, 1:-1, :] = 1
     nothing = masks.bool() & False
@@ -25,6 +25,6 @@ def test_a_picture_has_a_tile_for_each_subset_and_the_truth() -> None:
     assert [len(places) > 0 for places in coloured] == [True, *[False] * 14, True]
     for places in (coloured[0], coloured[15]):
         assert len(places) == 6 * 4 * 16
-        assert (places.min(0) == (8, 8)).all()  # two voxels from the top, two from the left
+        assert (places.min(0) == (4 * 14, 4 * 22)).all()  # the front is at the top
     mixed = 0.4 * 255 + 0.6 * np.array(COLOURS[2])
     np.testing.assert_allclose(tiles[15][tuple(coloured[15][0])], mixed, atol=1)
