@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from napari_shaspec.cli.ablate import ablate
 from napari_shaspec.cli.cohort import cohort
 from napari_shaspec.cli.evaluate import evaluate
 from napari_shaspec.cli.info import info
@@ -35,7 +36,7 @@ INTERRUPTED = 130
 """What shells expect after Ctrl-C (128 + SIGINT)."""
 
 app = typer.Typer(add_completion=False)
-for command in (view, predict, cohort, evaluate, simulate, train, info):
+for command in (view, predict, cohort, evaluate, simulate, train, ablate, info):
     app.command()(command)
 
 

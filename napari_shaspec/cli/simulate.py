@@ -61,7 +61,7 @@ def simulate(
         for index, name in enumerate(names):
             advance("simulating", index, count)
             case = simulate_case(case_seed(seed, index), name, voxel_mm, chosen)
-            _write_case(case, out / name)
+            write_case(case, out / name)
     typer.echo(f"Wrote {count} {'case' if count == 1 else 'cases'} to {out}")
 
 
@@ -74,7 +74,7 @@ def _is_taken(folder: Path) -> bool:
     return any(folder.iterdir()) if folder.is_dir() else folder.exists()
 
 
-def _write_case(case: Case, folder: Path) -> None:
+def write_case(case: Case, folder: Path) -> None:
     """Write all files of a case, or none."""
     from napari_shaspec.io.nifti import write_volume
 

@@ -3,21 +3,61 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from napari_shaspec.cli.options import Device
+from napari_shaspec.cli.options import ChosenPrecision, Device, Precision
+from napari_shaspec.cli.training_options import Preset, Seed, Steps, Widths, changed, numbers
+from napari_shaspec.modalities import Modality, parse_subset
 
 
-class Preset(StrEnum):
-    """The named training configurations."""
+class Alignment(StrEnum):
+    """The variants of DAO."""
 
-    BUNDLED = "bundled"
-    QUICK = "quick"
+    L1 = "l1"
+    MSE = "mse"
+    KL = "kl"
+    CE = "ce"
+
+
+class Rule(StrEnum):
+    """What stands in for a missing modality."""
+
+    MEAN = "mean"
+    FIRST = "first"
+    ZERO = "zero"
+
+
+class Sampling(StrEnum):
+    """How a random subset is drawn."""
+
+    SIZE = "size"
+    UNIFORM = "uniform"
+
+
+class Optimiser(StrEnum):
+    """What takes the steps."""
+
+    ADAMW = "adamw"
+    SGD = "sgd"
+
+
+class Falling(StrEnum):
+    """How the learning rate falls."""
+
+    COSINE = "cosine"
+    POLY = "poly"
+
+
+class Augment(StrEnum):
+    """What happens to images at random."""
+
+    NONE = "none"
+    INTENSITY = "intensity"
+    FULL = "full"
 
 
 def train(  # noqa: PLR0913 (a command's options are its parameters)
@@ -26,27 +66,93 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
         Path | None, typer.Argument(metavar="FOLDER", help="Real cases with label maps; without it, simulated ones.")
     ] = None,
     preset: Annotated[
-        Preset, typer.Option(help="bundled makes the weights in the box again, quick tries out the set-up.")
+        Preset,
+        typer.Option(
+            help="bundled makes the weights in the box again, paper is the published recipe for BraTS, modern a faster "
+            "one, small and quick try things out."
+        ),
     ] = Preset.BUNDLED,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of the preset's.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the preset's.", min=0, max=10**6 - 1)] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="JSON file with the case names under train and validation; drawn and written if not there."),
+    ] = None,
+    dedicated: Annotated[
+        str | None, typer.Option(help="Train for these modalities alone, like flair+t1c, instead of for all subsets.")
+    ] = None,
+    steps: Steps = None,
+    all_steps: Annotated[int | None, typer.Option(help="The first of them, with all modalities.", min=0)] = None,
+    seed: Seed = None,
+    widths: Widths = None,
+    patch: Annotated[
+        str | None, typer.Option(help="Voxels of a crop to the right, front and top, like 160,160,80.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Cases in each step, for each device.", min=1)] = None,
+    alpha: Annotated[float | None, typer.Option(help="Weight of DAO.", min=0)] = None,
+    beta: Annotated[float | None, typer.Option(help="Weight of DCO.", min=0)] = None,
+    alignment: Annotated[Alignment | None, typer.Option(help="The variant of DAO.")] = None,
+    substitution: Annotated[Rule | None, typer.Option(help="What stands in for a missing modality.")] = None,
+    sampling: Annotated[
+        Sampling | None, typer.Option(help="Random subsets uniform over their sizes, or over all subsets.")
+    ] = None,
+    optimizer: Annotated[Optimiser | None, typer.Option(help="SGD has Nesterov momentum 0.99.")] = None,
+    schedule: Annotated[Falling | None, typer.Option(help="poly is (1 - step / steps) to the power 0.9.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest one.")] = None,
+    tumour_share: Annotated[
+        float | None, typer.Option(help="Share of the crops that are centred on tumour.", min=0, max=1)
+    ] = None,
+    augmentation: Annotated[
+        Augment | None, typer.Option(help="full adds flips, small rotations and scales, gamma and noise.")
+    ] = None,
+    validation_steps: Annotated[int | None, typer.Option(help="How often the network is scored.", min=1)] = None,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(help="How often the run's state is written between validations; 0 for never.", min=0)
+    ] = None,
     device: Device = "auto",
-    devices: Annotated[int, typer.Option(help="How many of them.", min=1)] = 1,
+    devices: Annotated[int, typer.Option(help="How many of them in each machine.", min=1)] = 1,
+    nodes: Annotated[int, typer.Option(help="How many machines, started by torchrun or SLURM.", min=1)] = 1,
+    precision: ChosenPrecision = Precision.AUTO,
+    workers: Annotated[int, typer.Option(help="Processes that load real cases, for each device.", min=0)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
 ) -> None:
     """Train a network, on simulated cases or on yours."""
     from napari_shaspec.io.cases import find_cases
-    from napari_shaspec.training.config import PRESETS
+    from napari_shaspec.model.config import Substitution
+    from napari_shaspec.model.losses import AlignmentLoss
+    from napari_shaspec.training.config import PRESETS, Augmentation, Optimizer, Schedule, SubsetSampling
+    from napari_shaspec.training.train import Hardware
     from napari_shaspec.training.train import train as run
 
-    config = PRESETS[preset.value]
-    config = replace(config, steps=steps or config.steps, seed=config.seed if seed is None else seed)
+    subset = parse_subset(dedicated) if dedicated else frozenset()
+    sides = numbers(patch) if patch else None
+    config = changed(
+        PRESETS[preset.value],
+        steps=steps,
+        all_steps=all_steps,
+        seed=seed,
+        widths=numbers(widths) if widths else None,
+        patch=sides,
+        coarse_patch=sides,
+        batch=batch,
+        alpha=alpha,
+        beta=beta,
+        alignment=AlignmentLoss(alignment) if alignment else None,
+        substitution=Substitution(substitution) if substitution else None,
+        sampling=SubsetSampling(sampling) if sampling else None,
+        optimizer=Optimizer(optimizer) if optimizer else None,
+        schedule=Schedule(schedule) if schedule else None,
+        learning_rate=learning_rate,
+        tumour_share=tumour_share,
+        augmentation=Augmentation(augmentation) if augmentation else None,
+        validation_steps=validation_steps,
+        checkpoint_steps=checkpoint_steps,
+        dedicated=tuple(modality.value for modality in Modality if modality in subset) or None,
+    )
     best = run(
         config,
         out,
         cases=find_cases(folder) if folder is not None else (),
-        device=device,
-        devices=devices,
+        split=split,
+        hardware=Hardware(device, devices, nodes, precision.value, workers),
         resume=resume,
         command=" ".join(["napari-shaspec", *map(_without_folders, sys.argv[1:])]),
     )

@@ -22,6 +22,7 @@ from napari_shaspec.inference.grid import Axis, apply_weights
 from napari_shaspec.inference.session import OVERLAP, Session
 from napari_shaspec.inference.tiling import taper
 from napari_shaspec.modalities import Modality
+from napari_shaspec.model.fusion import stand_in
 
 SAMPLES = 50_000
 """Voxels that principal components and ranges are computed from; more change no picture."""
@@ -171,8 +172,10 @@ class FeatureAtlas:
             return self._own(kind, level, modality)
         if kind is FeatureKind.SPECIFIC:
             return None
-        # The mean rule: at the bottom for f(i), above it for the skips.
-        return torch.stack([self._own(FeatureKind.SHARED, level, each) for each in sorted(available)]).mean(0)
+        # The same rule at the bottom for f(i), and above it for the skips.
+        there = [each for each in Modality if each in available]
+        shared = [self._own(FeatureKind.SHARED, level, each) for each in there]
+        return stand_in(shared, self.session.config.substitution)
 
     def _own(self, kind: FeatureKind, level: int, modality: Modality) -> Tensor:
         """The map of a modality that the case has, kept once it is stitched."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_shaspec.box import Box
 from napari_shaspec.inference.grid import WorkingGrid
 from napari_shaspec.inference.intensity import normalise
+from napari_shaspec.model.config import Normalisation
 from napari_shaspec.volume import Volume, foreground_mask
 
 
@@ -23,7 +24,9 @@ class PreparedImage:
     foreground: Box
 
 
-def prepare(volume: Volume, grids: Sequence[WorkingGrid]) -> list[PreparedImage]:
+def prepare(
+    volume: Volume, grids: Sequence[WorkingGrid], rule: Normalisation = Normalisation.ROBUST
+) -> list[PreparedImage]:
     """Resample to each grid and normalise there.
 
     The brain is resampled without its background, so that its rim keeps its intensity: an average over brain voxels
@@ -38,7 +41,7 @@ def prepare(volume: Volume, grids: Sequence[WorkingGrid]) -> list[PreparedImage]
         if not brain.any():
             brain = share > 0
         image = torch.where(brain, grid.from_source(data) / share.clamp(min=1e-3), 0.0)
-        prepared.append(PreparedImage(normalise(image, brain), _bounds(brain)))
+        prepared.append(PreparedImage(normalise(image, brain, rule), _bounds(brain)))
     return prepared
 
 

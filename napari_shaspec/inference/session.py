@@ -213,7 +213,7 @@ class Session:
     def _image(self, modality: Modality, grid: WorkingGrid) -> PreparedImage:
         if modality not in self._prepared:
             grids = [self.coarse_grid] if self.fine_grid is self.coarse_grid else [self.coarse_grid, self.fine_grid]
-            images = prepare(self.case.images[modality], grids)
+            images = prepare(self.case.images[modality], grids, self._engine.config.normalisation)
             self._prepared[modality] = {each.spacing_mm: image for each, image in zip(grids, images, strict=True)}
         return self._prepared[modality][grid.spacing_mm]
 

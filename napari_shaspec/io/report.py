@@ -15,7 +15,6 @@ from napari_shaspec.regions import Region
 from napari_shaspec.reliability import Confidence
 
 FORMAT = "napari-shaspec report 1"
-STAND_IN_RULE = "mean of the shared features of the available modalities"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,8 @@ class Report:
         Path and SHA-256 of the checkpoint; the path is empty for the bundled one.
     statement
         What the checkpoint says of itself.
+    stand_in_rule
+        What the network takes for a missing modality.
     device, precision
         What the network ran on, and in.
     thresholds, smooth
@@ -59,6 +60,7 @@ class Report:
     available: frozenset[Modality]
     weights: tuple[str, str]
     statement: str
+    stand_in_rule: str
     device: str
     precision: str
     thresholds: Mapping[Region, float]
@@ -76,7 +78,6 @@ class Report:
         entries = asdict(self) | {
             "images": {str(modality): {"path": path, "sha256": sha} for modality, (path, sha) in self.images.items()},
             "available": subset_name(self.available),
-            "stand_in_rule": STAND_IN_RULE,
             "weights": {"path": self.weights[0], "sha256": self.weights[1]},
             "confidence": {
                 region.value: {"verdict": each.verdict.value, "mean_dice": each.dice, "source": each.source}
@@ -98,7 +99,6 @@ def read_report(path: Path) -> Report:
         entries: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
         if entries.pop("format", None) != FORMAT:
             raise ValueError("another format")
-        entries.pop("stand_in_rule")
         available = parse_subset(entries["available"])
         return Report(
             **entries

@@ -4,11 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Region
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class Substitution(StrEnum):
+    """What stands in for a missing modality's feature, in `fusion.stand_in`.
+
+    The mean of the available shared features is the paper's Eq. 4; the first available one, in channel order, is what
+    the authors' released code takes; zero is the plain alternative.
+    """
+
+    MEAN = "mean"
+    FIRST = "first"
+    ZERO = "zero"
+
+
+class Normalisation(StrEnum):
+    """How intensities are scaled before the network sees them, in training and in prediction alike.
+
+    ``robust`` uses median and percentiles, ``zscore`` clips the tail and uses mean and standard deviation.
+    """
+
+    ROBUST = "robust"
+    ZSCORE = "zscore"
+
+
+_IN_WORDS = {
+    Substitution.MEAN: "mean of the shared features of the available modalities",
+    Substitution.FIRST: "shared features of the first available modality",
+    Substitution.ZERO: "zero",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +65,10 @@ class ModelConfig:
         Whether available modalities bring their specific maps to the skip connections too, as they do at the bottom.
     voxel_mm
         Finest and coarsest voxel size that the network was trained on, and works at.
+    substitution
+        What stands in for a missing modality.
+    normalisation
+        How the intensities of its inputs are scaled.
     """
 
     modalities: tuple[str, ...] = tuple(modality.value for modality in Modality)
@@ -43,8 +79,13 @@ class ModelConfig:
     voxel_mm: tuple[float, float] = (2.0, 3.0)
     stem_convolutions: int = 2
     specific_skips: bool = False
+    substitution: Substitution = Substitution.MEAN
+    normalisation: Normalisation = Normalisation.ROBUST
 
     def __post_init__(self) -> None:
+        # Out of a file both come as plain text.
+        object.__setattr__(self, "substitution", _member(Substitution, self.substitution))
+        object.__setattr__(self, "normalisation", _member(Normalisation, self.normalisation))
         problems = {
             "two or three spatial dimensions": self.spatial_dims in (2, 3),
             "one or more modalities, each named once, without a dot": _are_names(self.modalities),
@@ -62,6 +103,11 @@ class ModelConfig:
     def stride(self) -> int:
         """Sides of an input must be multiples of this."""
         return int(2 ** (len(self.widths) - 1))
+
+    @property
+    def stand_in(self) -> str:
+        """What is taken for a missing modality, in words."""
+        return _IN_WORDS[self.substitution]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
@@ -85,6 +131,15 @@ class ModelConfig:
             raise ShaSpecError(
                 "a ShaSpec model configuration", str(error), "Use a checkpoint written by napari-shaspec"
             ) from error
+
+
+def _member(kind: type[Choice], value: str) -> Choice:
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise ShaSpecError(
+            f"a {kind.__name__.lower()} out of {', '.join(kind)}", repr(value), "Correct the model's configuration"
+        ) from error
 
 
 def _is_count(value: object) -> bool:

@@ -1,7 +1,8 @@
 """Residual fusion, and the one rule for what stands in for a missing modality.
 
 The rule (the paper's Eq. 4, for any number of missing modalities): a missing modality's feature is the mean of the
-available shared features. It holds at the bottom and, in this project, for the skip connections too.
+available shared features. It holds at the bottom and, in this project, for the skip connections too. A network can be
+configured for one of the two other rules that people try (`Substitution`); all of them are here and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_shaspec.model.blocks import CONVOLUTION, convolution
+from napari_shaspec.model.config import Substitution
 
 # That rule alone has a consequence for the skips: with one modality available, its shared map stands in for all, the
 # weights of all modalities add up, and the decoder applies the same sum whichever modality it is. What is bright on
@@ -20,9 +22,32 @@ from napari_shaspec.model.blocks import CONVOLUTION, convolution
 # their own (`SpecificProjection`), tell the decoder what it looks at; docs/model.md has the numbers.
 
 
-def stand_in(available: Sequence[Tensor]) -> Tensor:
-    """The mean of the available shared features, in place of a missing modality's."""
-    return torch.stack(tuple(available)).mean(0)
+def shares(available: int, rule: Substitution) -> tuple[float, ...]:
+    """What each of so many available features contributes to the stand-in, in channel order: every rule is linear."""
+    match rule:
+        case Substitution.MEAN:
+            return (1 / available,) * available
+        case Substitution.FIRST:
+            return (1.0, *[0.0] * (available - 1))
+        case Substitution.ZERO:
+            return (0.0,) * available
+
+
+def stand_in(available: Sequence[Tensor], rule: Substitution = Substitution.MEAN) -> Tensor:
+    """What takes the place of a missing modality's feature, by default the mean of the available shared ones.
+
+    Parameters
+    ----------
+    available
+        Shared features in channel order, at least one.
+    """
+    match rule:
+        case Substitution.MEAN:
+            return torch.stack(tuple(available)).mean(0)
+        case Substitution.FIRST:
+            return available[0]
+        case Substitution.ZERO:
+            return torch.zeros_like(available[0])
 
 
 class ResidualFusion(nn.Module):
@@ -43,22 +68,33 @@ class ModalityProjection(nn.Module):
 
     Concatenation followed by a 1 x 1 convolution is a sum of one projection W(i) for each modality, and the stand-in
     is linear too. So the missing modalities' weights fold into those of the available ones,
-    W'(i) = W(i) + sum over missing n of W(n) / |A|, and the stand-in is never computed or stored at full resolution.
+    W'(i) = W(i) + share(i) * sum over missing n of W(n), share(i) being 1 / |A| for the mean, and the stand-in is never
+    computed or stored at full resolution.
     `tests/model/test_fusion.py` holds it against plain concatenation.
     """
 
-    def __init__(self, dims: int, modalities: int, in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self,
+        dims: int,
+        modalities: int,
+        in_channels: int,
+        out_channels: int,
+        rule: Substitution = Substitution.MEAN,
+    ) -> None:
         super().__init__()
         self.modalities = modalities
+        self.rule = rule
         self.convolution = CONVOLUTION[dims](modalities * in_channels, out_channels, kernel_size=1)
 
     def forward(self, available: Mapping[int, Tensor]) -> Tensor:
         """Maps (B, C_in, *size) by the modality's index, at least one -> (B, C_out, *size)."""
         weights = self.convolution.weight.chunk(self.modalities, dim=1)
+        there = sorted(available)
         missing = [weights[index] for index in range(self.modalities) if index not in available]
-        shares = sum(missing) / len(available) if missing else 0.0
-        folded = torch.cat([weights[index] + shares for index in sorted(available)], 1)
-        maps = torch.cat([available[index] for index in sorted(available)], 1)
+        spread: Tensor | float = torch.stack(missing).sum(0) if missing else 0.0
+        parts = shares(len(there), self.rule)
+        folded = torch.cat([weights[index] + part * spread for index, part in zip(there, parts, strict=True)], 1)
+        maps = torch.cat([available[index] for index in there], 1)
         apply = functional.conv3d if folded.ndim == 5 else functional.conv2d
         return apply(maps, folded, self.convolution.bias)
 

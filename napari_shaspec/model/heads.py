@@ -24,7 +24,9 @@ class UNetDecoder(nn.Module):
         self.bottom = ConvBlock(dims, count * widths[-1], widths[-1])
         rising = range(len(widths) - 2, -1, -1)
         self.upsample = nn.ModuleList(Upsample(dims, widths[level + 1], widths[level]) for level in rising)
-        self.project = nn.ModuleList(ModalityProjection(dims, count, widths[level], widths[level]) for level in rising)
+        self.project = nn.ModuleList(
+            ModalityProjection(dims, count, widths[level], widths[level], config.substitution) for level in rising
+        )
         self.project_specific = nn.ModuleList(
             SpecificProjection(dims, count, widths[level], widths[level]) for level in rising if config.specific_skips
         )

@@ -81,7 +81,7 @@ class ShaSpec(nn.Module):
         """f(i) for every modality: residual fusion where it is available, the stand-in where it is missing."""
         self._check_known(encodings)
         available = [encodings[name].shared for name in self.config.modalities if name in encodings]
-        substitute = stand_in(available)
+        substitute = stand_in(available, self.config.substitution)
         return {
             name: self.fusion(encodings[name].shared, encodings[name].specific) if name in encodings else substitute
             for name in self.config.modalities

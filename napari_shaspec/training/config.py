@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.config import ModelConfig, Normalisation
 from napari_shaspec.model.losses import AlignmentLoss
+
+
+class Optimizer(StrEnum):
+    """AdamW, or stochastic gradient descent with Nesterov momentum."""
+
+    ADAMW = "adamw"
+    SGD = "sgd"
+
+
+class Schedule(StrEnum):
+    """How the learning rate falls after its warm-up: half a cosine, or (1 - step / steps) to the power 0.9."""
+
+    COSINE = "cosine"
+    POLY = "poly"
+
+
+class SubsetSampling(StrEnum):
+    """A uniform size and then a uniform subset of that size, or uniform over all subsets."""
+
+    SIZE = "size"
+    UNIFORM = "uniform"
+
+
+class Augmentation(StrEnum):
+    """Nothing; intensities scaled and shifted; or flips, small rotations and scales, intensities, gamma and noise."""
+
+    NONE = "none"
+    INTENSITY = "intensity"
+    FULL = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +60,31 @@ class TrainConfig:
     draws
         How often each simulated case is trained on, with other intensities and subsets and mirrored in between:
         simulating one costs as much as half a step.
-    learning_rate, weight_decay, warmup_steps
-        AdamW; the rate rises linearly over ``warmup_steps``, then falls to 0 along half a cosine.
+    tumour_share
+        Share of the crops of real cases that are centred on tumour; the others are centred anywhere in the brain.
+    augmentation
+        What happens to images at random, seeded by item.
+    optimizer, momentum, learning_rate, weight_decay, warmup_steps, schedule
+        The rate rises linearly over ``warmup_steps``, then falls to 0 along the schedule; only SGD has the momentum.
+    gradient_clip
+        Largest norm of the gradient; 0 leaves it as it is.
     alpha, beta, alignment
         Weights of DAO and DCO and the variant of DAO.
     all_steps
         For so many steps at the beginning only the full set is decoded, and DAO and DCO wait: single modalities are
         of no use before the task is understood at all, and shared features that hold nothing yet are aligned best by
         holding nothing.
+    features_wait
+        Whether DAO and DCO wait as said; otherwise they count from the first step on.
+    full_set
+        Whether each step after that decodes the full set and ``subsets`` beside it. Otherwise, as published, it sees
+        one random subset, which may be the full set, and nothing of the other modalities: their encoders get no
+        gradient.
+    sampling
+        How random subsets are drawn.
+    dedicated
+        Modalities of a network for one subset alone: it is trained and validated on nothing else. Empty for one network
+        for all.
     subsets
         Random proper subsets decoded in each step after that, beside the full set; the first of two or more is a
         single modality, because those are learned last. Encoding is most of a step's cost and does not depend on the
@@ -45,7 +92,12 @@ class TrainConfig:
     ema_decay
         Of the averaged weights, which are those that are validated and saved; it rises from 0.1 at the beginning.
     validation_steps, validation_cases
-        How often, and on how many held-out cases the averaged weights are scored.
+        How often, and on how many held-out cases the averaged weights are scored; the last step is always scored.
+    checkpoint_steps
+        How often the run's state is written in between, so that a kill loses no more steps than that; 0 for only at
+        validations.
+    picture_steps
+        At most how often a slice of a validation case is drawn for all subsets; 0 for never.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -56,42 +108,63 @@ class TrainConfig:
     coarse_patch: tuple[int, int, int] = (56, 64, 56)
     coarse_share: float = 0.5
     draws: int = 1
+    tumour_share: float = 0.5
+    augmentation: Augmentation = Augmentation.INTENSITY
+    optimizer: Optimizer = Optimizer.ADAMW
+    momentum: float = 0.99
     learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 50
+    schedule: Schedule = Schedule.COSINE
+    gradient_clip: float = 1.0
     alpha: float = 0.1
     beta: float = 0.02
     alignment: AlignmentLoss = AlignmentLoss.L1
     all_steps: int = 600
+    features_wait: bool = True
+    full_set: bool = True
+    sampling: SubsetSampling = SubsetSampling.SIZE
+    dedicated: tuple[str, ...] = ()
     subsets: int = 1
     ema_decay: float = 0.998
     validation_steps: int = 400
     validation_cases: int = 8
+    checkpoint_steps: int = 0
+    picture_steps: int = 2000
 
     def __post_init__(self) -> None:
         stride = self.model.stride
         counts = (self.steps, self.batch, self.draws, self.warmup_steps, self.validation_steps, self.validation_cases)
-        if min(counts) < 1 or self.subsets < 0:
-            raise ShaSpecError(
-                "at least one step, case and validation", repr(self), "Correct the training configuration"
-            )
-        if self.steps % self.validation_steps:
-            raise ShaSpecError(
-                f"steps in multiples of {self.validation_steps}, because weights are written at each validation",
-                str(self.steps),
-                "Choose another number of steps",
-            )
-        if any(side % stride or side < 2 * stride for side in (*self.patch, *self.coarse_patch)):
-            raise ShaSpecError(
-                f"patch sides that are multiples of {stride} and at least {2 * stride}",
-                f"{self.patch} and {self.coarse_patch}",
-                "Choose another patch",
-            )
+        amounts = (self.subsets, self.all_steps, self.checkpoint_steps, self.picture_steps)
+        weights = (self.alpha, self.beta, self.weight_decay, self.gradient_clip)
+        sides = (*self.patch, *self.coarse_patch)
+        problems = {
+            "at least one step, case and validation": min(counts) >= 1,
+            "numbers of steps and subsets of at least 0": min(amounts) >= 0,
+            "weights of DAO, DCO, decay and clipping of at least 0": min(weights) >= 0,
+            "a learning rate above 0": self.learning_rate > 0,
+            "shares and decays from 0 to 1": all(
+                0 <= share <= 1 for share in (self.coarse_share, self.tumour_share, self.momentum, self.ema_decay)
+            ),
+            f"dedicated modalities out of {', '.join(self.model.modalities)}, each named once": (
+                set(self.dedicated) <= set(self.model.modalities) and len(set(self.dedicated)) == len(self.dedicated)
+            ),
+            f"patch sides that are multiples of {stride} and at least {2 * stride}": all(
+                side % stride == 0 and side >= 2 * stride for side in sides
+            ),
+        }
+        for expected, holds in problems.items():
+            if not holds:
+                raise ShaSpecError(expected, repr(self), "Correct the training configuration")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
         return asdict(self)
 
+
+_ONE_MM = ModelConfig(widths=(16, 32, 64, 128, 256), voxel_mm=(1.0, 1.0), normalisation=Normalisation.ZSCORE)
+_BRATS_CROP = (160, 160, 80)
+"""80 x 160 x 160 in the paper, whose arrays are (z, x, y)."""
 
 PRESETS = {
     "bundled": replace(
@@ -116,5 +189,59 @@ PRESETS = {
         validation_steps=10,
         validation_cases=2,
     ),
+    "small": TrainConfig(
+        model=ModelConfig(widths=(4, 8, 16), voxel_mm=(4.0, 4.0)),
+        steps=300,
+        patch=(32, 40, 32),
+        coarse_patch=(32, 40, 32),
+        learning_rate=8e-3,
+        warmup_steps=20,
+        all_steps=60,
+        subsets=2,
+        ema_decay=0.98,
+        validation_steps=100,
+        validation_cases=4,
+        picture_steps=0,
+    ),
+    "paper": TrainConfig(
+        model=_ONE_MM,
+        steps=180_000,
+        patch=_BRATS_CROP,
+        coarse_patch=_BRATS_CROP,
+        tumour_share=0.0,
+        augmentation=Augmentation.NONE,
+        optimizer=Optimizer.SGD,
+        learning_rate=0.01,
+        weight_decay=0.0,
+        warmup_steps=1,
+        gradient_clip=0.0,
+        all_steps=80_000,
+        features_wait=False,
+        full_set=False,
+        ema_decay=0.0,
+        validation_steps=2000,
+        validation_cases=16,
+        checkpoint_steps=500,
+    ),
+    "modern": TrainConfig(
+        model=_ONE_MM,
+        steps=60_000,
+        patch=_BRATS_CROP,
+        coarse_patch=_BRATS_CROP,
+        augmentation=Augmentation.FULL,
+        learning_rate=2e-3,
+        warmup_steps=500,
+        all_steps=2000,
+        subsets=2,
+        ema_decay=0.999,
+        validation_steps=2000,
+        validation_cases=16,
+        checkpoint_steps=500,
+    ),
 }
-"""``bundled`` re-makes the weights in the box; ``quick`` shows within a minute that a set-up works."""
+"""The named configurations.
+
+``bundled`` re-makes the weights in the box; ``quick`` shows within a minute that a set-up works; ``small`` is what the
+ablations train on simulated cases. ``paper`` is the published recipe for BraTS at 1 mm, and ``modern`` one that decodes
+the full set and subsets in each step, with AdamW and averaged weights (benchmarks/learning.py compares the two).
+"""

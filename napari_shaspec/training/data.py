@@ -12,10 +12,12 @@ from torch.utils.data import Dataset
 
 from napari_shaspec.inference.intensity import normalise
 from napari_shaspec.modalities import Modality
+from napari_shaspec.model.config import Normalisation
 from napari_shaspec.regions import Label
 from napari_shaspec.simulate.case import simulate_batch
 from napari_shaspec.simulate.settings import SimulatorSettings
-from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.config import Augmentation, TrainConfig
+from napari_shaspec.training.transforms import augmented
 
 SEEDS = 1_000_000
 """Seeds of one run: those of step i are ``seed * SEEDS + i``."""
@@ -45,9 +47,9 @@ def region_masks(labels: Tensor) -> Tensor:
     return torch.stack([enhancing, core, core | (labels == Label.ED)], 1).float()
 
 
-def normalised_batch(images: Tensor, labels: Tensor) -> Batch:
+def normalised_batch(images: Tensor, labels: Tensor, rule: Normalisation = Normalisation.ROBUST) -> Batch:
     """Images (B, 4, X, Y, Z), 0 outside the brain, each normalised by itself."""
-    normalised = torch.stack([torch.stack([normalise(image, image > 0) for image in case]) for case in images])
+    normalised = torch.stack([torch.stack([normalise(image, image > 0, rule) for image in case]) for case in images])
     return Batch(
         {modality.value: normalised[:, channel : channel + 1] for channel, modality in enumerate(Modality)},
         region_masks(labels),
@@ -68,7 +70,18 @@ class BatchStream(Dataset[Batch], ABC):
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < self.count:
             raise IndexError(f"batch {index} of {self.count}")
-        return self.batch_of(self.first + index)
+        item = self.first + index
+        batch = self.batch_of(item)
+        if self.config.augmentation is not Augmentation.FULL or self.validates:
+            return batch
+        samples = len(batch.masks)
+        seeds = [(self.config.seed, item * samples + sample) for sample in range(samples)]
+        return Batch(*augmented(batch.images, batch.masks, seeds))
+
+    @property
+    def validates(self) -> bool:
+        """Whether the network is scored on these batches, not trained."""
+        return self.first >= HELD_OUT_FIRST
 
     @abstractmethod
     def batch_of(self, step: int) -> Batch:
@@ -125,7 +138,7 @@ class SimulatedBatches(BatchStream):
         coarse = np.random.default_rng(seed).random() < self.coarse_chance(step)
         patch, voxel_mm = self.scale(coarse=coarse and step < HELD_OUT_FIRST)
         batch = simulate_batch(seed, self.config.batch, patch, voxel_mm, self.settings, self.device)
-        return normalised_batch(batch.images, batch.labels)
+        return normalised_batch(batch.images, batch.labels, self.config.model.normalisation)
 
     def recent(self, step: int) -> Batch:
         """The same, kept until `DRAWN_TOGETHER` newer ones came."""

@@ -17,15 +17,16 @@ from napari_shaspec.inference.grid import working_grid
 from napari_shaspec.inference.preprocess import cut, prepare
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
+from napari_shaspec.model.config import Normalisation
 from napari_shaspec.regions import labels_to_masks
 from napari_shaspec.training.config import TrainConfig
-from napari_shaspec.training.data import SEEDS, Batch, BatchStream
-
-TUMOUR_SHARE = 0.5
-"""Share of the crops that are centred on a tumour voxel; the others are centred anywhere in the brain."""
+from napari_shaspec.training.data import Batch, BatchStream
 
 KEPT_CASES = 16
 """Prepared cases that a loading process keeps: about 60 MB each at 2 mm with four modalities."""
+
+_OF_STEPS, _OF_TRAINING, _OF_VALIDATION = range(3)
+"""What a random draw is for: three streams that never meet, however long a run is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +38,10 @@ class PreparedCase:
 
 
 class FolderCrops(BatchStream):
-    """Random crops of real cases. Item i depends on seed and i only, so that a resumed run goes on where it was.
+    """Random crops of real cases: an endless stream of samples, of which item i holds those from i * batch on.
+
+    A sample depends on the seed and on its place in the stream, its size on the step. So a resumed run goes on where it
+    was, and two processes with half a batch each see in a step what one process with a whole batch would.
 
     Parameters
     ----------
@@ -47,18 +51,45 @@ class FolderCrops(BatchStream):
         Each with a label map; modalities may be missing, a batch holds those that all its cases have.
     first, count
         Which items of the endless stream.
+    processes
+        So many items make a step.
+    validation
+        Samples that are never trained on, all of the finest voxel size.
     """
 
-    def __init__(self, config: TrainConfig, cases: Sequence[CaseFiles], first: int, count: int) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        cases: Sequence[CaseFiles],
+        first: int,
+        count: int,
+        *,
+        processes: int = 1,
+        validation: bool = False,
+    ) -> None:
         super().__init__(config, first, count)
         self.cases = cases
+        self.processes = processes
+        self.validation = validation
 
-    def batch_of(self, step: int) -> Batch:
-        """Crops of cases drawn by the seed of the step."""
-        draw = np.random.default_rng(self.config.seed * SEEDS + step)
-        patch, spacing_mm = self.scale(coarse=draw.random() < self.coarse_chance(step))
-        chosen = [self.cases[int(draw.integers(len(self.cases)))] for _ in range(self.config.batch)]
-        crops = [random_crop(prepared_case(files, spacing_mm), patch, draw) for files in chosen]
+    @property
+    def validates(self) -> bool:
+        """As said at the beginning."""
+        return self.validation
+
+    def batch_of(self, item: int) -> Batch:
+        """Crops of cases drawn by seed, step and place."""
+        step, seed = item // self.processes, self.config.seed
+        chance = 0.0 if self.validation else self.coarse_chance(step)
+        coarse = np.random.default_rng((seed, _OF_STEPS, step)).random() < chance
+        patch, spacing_mm = self.scale(coarse=coarse)
+        kind = _OF_VALIDATION if self.validation else _OF_TRAINING
+        chosen, crops = [], []
+        for sample in range(item * self.config.batch, (item + 1) * self.config.batch):
+            draw = np.random.default_rng((seed, kind, sample))
+            chosen.append(self.cases[int(draw.integers(len(self.cases)))])
+            prepared = prepared_case(chosen[-1], spacing_mm, self.config.model.normalisation)
+            crops.append(random_crop(prepared, patch, draw, self.config.tumour_share))
         shared = [modality for modality in Modality if all(modality in crop.images for crop in crops)]
         if not shared:
             raise ShaSpecError(
@@ -72,31 +103,45 @@ class FolderCrops(BatchStream):
         )
 
 
-def prepared_case(files: CaseFiles, spacing_mm: float) -> PreparedCase:
+def prepared_case(
+    files: CaseFiles, spacing_mm: float, normalisation: Normalisation = Normalisation.ROBUST
+) -> PreparedCase:
     """Read, normalise and resample a case, or take it from memory."""
-    return _prepared(files.name, tuple(files.images.items()), files.truth, spacing_mm)
+    return _prepared(files.name, tuple(files.images.items()), files.truth, spacing_mm, normalisation)
 
 
 @lru_cache(maxsize=KEPT_CASES)
 def _prepared(
-    name: str, images: tuple[tuple[Modality, Path], ...], truth: Path | None, spacing_mm: float
+    name: str,
+    images: tuple[tuple[Modality, Path], ...],
+    truth: Path | None,
+    spacing_mm: float,
+    normalisation: Normalisation,
 ) -> PreparedCase:
     case = CaseFiles(name, dict(images), truth).read()
     if case.truth is None:
         raise ShaSpecError(f"a label map for {case.name}", "none", "Train on cases that have one")
     grid = working_grid(case.grid, spacing_mm)
-    normalised = {modality: prepare(volume, [grid])[0].image for modality, volume in case.images.items()}
+    normalised = {modality: prepare(volume, [grid], normalisation)[0].image for modality, volume in case.images.items()}
     masks = torch.stack(
         [grid.from_source(mask) >= 0.5 for mask in labels_to_masks(case.truth.data.astype(np.uint8, copy=False))]
     )
     return PreparedCase(normalised, masks.float())
 
 
-def random_crop(case: PreparedCase, patch: Triple, draw: np.random.Generator) -> PreparedCase:
-    """A patch around a random voxel of tumour or brain, mirrored left to right half of the time."""
+def random_crop(
+    case: PreparedCase, patch: Triple, draw: np.random.Generator, tumour_share: float = 0.5
+) -> PreparedCase:
+    """A patch around a random voxel, mirrored left to right half of the time.
+
+    Parameters
+    ----------
+    tumour_share
+        How often that voxel is one of the tumour and not one of the whole brain.
+    """
     brain = torch.stack([image != 0 for image in case.images.values()]).any(0)
     tumour = case.masks[-1] > 0
-    place = torch.nonzero(tumour if draw.random() < TUMOUR_SHARE and tumour.any() else brain)
+    place = torch.nonzero(tumour if draw.random() < tumour_share and tumour.any() else brain)
     centre = place[int(draw.integers(len(place)))].tolist() if len(place) else [side // 2 for side in brain.shape]
     start: list[int] = []
     for middle, side, length in zip(centre, patch, brain.shape, strict=True):
@@ -108,24 +153,3 @@ def random_crop(case: PreparedCase, patch: Triple, draw: np.random.Generator) ->
         {modality: cut(image, box).flip(mirrored) for modality, image in case.images.items()},
         torch.stack([cut(mask, box).flip(mirrored) for mask in case.masks]),
     )
-
-
-def split_cases(cases: Sequence[CaseFiles], seed: int) -> tuple[list[CaseFiles], list[CaseFiles]]:
-    """Cases with label maps for training and for validation: a tenth, at least one, for the latter.
-
-    Raises
-    ------
-    ShaSpecError
-        For fewer than two cases with a label map, or for a case that is none.
-    """
-    for files in cases:
-        if files.refusal is not None:
-            raise files.refusal
-    labelled = [files for files in cases if files.truth is not None]
-    if len(labelled) < 2:
-        raise ShaSpecError(
-            "at least two cases with a label map", f"{len(labelled)}", "Add cases, or label maps named like case_seg"
-        )
-    order = np.random.default_rng(seed).permutation(len(labelled))
-    held_out = max(1, round(len(labelled) / 10))
-    return [labelled[place] for place in order[held_out:]], [labelled[place] for place in order[:held_out]]

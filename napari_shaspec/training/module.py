@@ -15,26 +15,48 @@ from napari_shaspec.modalities import nonempty_subsets
 from napari_shaspec.model.losses import feature_losses, task_loss
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.training.augment import jitter_intensities
-from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.config import Augmentation, Optimizer, Schedule, SubsetSampling, TrainConfig
 from napari_shaspec.training.data import SEEDS, Batch
 
 
-def draw_subsets(names: Sequence[str], count: int, generator: torch.Generator) -> list[frozenset[str]]:
-    """The full set, then ``count`` random proper subsets.
+def draw_subset(
+    names: Sequence[str], largest: int, sampling: SubsetSampling, generator: torch.Generator
+) -> frozenset[str]:
+    """A random non-empty subset of at most ``largest`` modalities."""
+    if sampling is SubsetSampling.UNIFORM:
+        subsets = [subset for subset in nonempty_subsets(names) if len(subset) <= largest]
+        return subsets[int(torch.randint(len(subsets), (1,), generator=generator))]
+    size = 1 + int(torch.randint(largest, (1,), generator=generator))
+    order = torch.randperm(len(names), generator=generator)[:size]
+    return frozenset(names[index] for index in order.tolist())
 
-    The first of two or more is a single modality; the others are of a uniform size, then uniform among those of it.
-    """
+
+def draw_subsets(
+    names: Sequence[str],
+    count: int,
+    generator: torch.Generator,
+    sampling: SubsetSampling = SubsetSampling.SIZE,
+) -> list[frozenset[str]]:
+    """The full set, then ``count`` random proper subsets; the first of two or more is a single modality."""
     subsets = [frozenset(names)]
     for place in range(count if len(names) > 1 else 0):
-        single = count > 1 and place == 0
-        size = 1 if single else 1 + int(torch.randint(len(names) - 1, (1,), generator=generator))
-        order = torch.randperm(len(names), generator=generator)[:size]
-        subsets.append(frozenset(names[index] for index in order.tolist()))
+        largest = 1 if count > 1 and place == 0 else len(names) - 1
+        subsets.append(draw_subset(names, largest, sampling, generator))
     return subsets
 
 
+def subsets_of_step(config: TrainConfig, names: Sequence[str], step: int) -> list[frozenset[str]]:
+    """What is decoded in a step, given the modalities that the batch has; it depends on seed and step only."""
+    if config.dedicated or step < config.all_steps:
+        return [frozenset(names)]
+    generator = torch.Generator().manual_seed(config.seed * SEEDS + step)
+    if config.full_set:
+        return draw_subsets(names, config.subsets, generator, config.sampling)
+    return [draw_subset(names, len(names), config.sampling, generator)]
+
+
 class ShaSpecTraining(lightning.LightningModule):
-    """The overall objective, with every modality encoded once and decoded for several subsets in each step."""
+    """The overall objective; every modality that a step's subsets name is encoded once, and no other one."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
@@ -42,11 +64,14 @@ class ShaSpecTraining(lightning.LightningModule):
         self.model = ShaSpec(config.model)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Objective of one batch; what is random in it depends on seed and step only, on every process alike."""
-        generator = torch.Generator().manual_seed(self.config.seed * SEEDS + self.global_step)
-        images = jitter_intensities(batch.images, generator)
-        warming_up = self.global_step < self.config.all_steps
-        subsets = draw_subsets(sorted(images), 0 if warming_up else self.config.subsets, generator)
+        """Objective of one batch; the subsets depend on seed and step only and are the same on every process."""
+        step, images = self.global_step, self._allowed(batch.images)
+        subsets = subsets_of_step(self.config, sorted(images), step)
+        images = {name: image for name, image in images.items() if any(name in subset for subset in subsets)}
+        if self.config.augmentation is Augmentation.INTENSITY:
+            processes, rank = (self._trainer.world_size, self._trainer.global_rank) if self._trainer else (1, 0)
+            item = step * processes + rank
+            images = jitter_intensities(images, torch.Generator().manual_seed(self.config.seed * SEEDS + item))
         encodings = {name: self.model.encode(image, name) for name, image in images.items()}
         task = torch.stack(
             [
@@ -59,41 +84,63 @@ class ShaSpecTraining(lightning.LightningModule):
         )
         features = self.config.alpha * alignment + self.config.beta * domain
         # Times 0 and not left out: training on several devices wants a gradient for every weight.
-        loss = task + features * (0.0 if warming_up else 1.0)
+        loss = task + features * (0.0 if self.config.features_wait and step < self.config.all_steps else 1.0)
         self.log_dict({"loss": loss, "task": task, "dao": alignment, "dco": domain}, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: Batch, index: int) -> None:
-        """Dice of all subsets of what the case has; ``score`` is the mean over subsets and regions."""
-        names = [name for name in self.config.model.modalities if name in batch.images]
-        encodings = {name: self.model.encode(image, name) for name, image in batch.images.items()}
-        dice = torch.stack(
-            [
-                compute_dice(
-                    (self.model.decode({name: encodings[name] for name in subset}) >= 0).float(),
-                    batch.masks,
-                    ignore_empty=False,
-                ).mean(0)
-                for subset in nonempty_subsets(names)
-            ]
-        )
+    def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        """Dice of all subsets of what the case has; ``score`` is the mean over subsets and regions.
+
+        Returns
+        -------
+        dict
+            Found masks (B, R, *patch) by subset, named like ``flair+t1c``.
+        """
+        images = self._allowed(batch.images)
+        names = [name for name in self.config.model.modalities if name in images]
+        encodings = {name: self.model.encode(image, name) for name, image in images.items()}
+        subsets = [frozenset(names)] if self.config.dedicated else nonempty_subsets(names)
+        found = [self.model.decode({name: encodings[name] for name in subset}) >= 0 for subset in subsets]
+        dice = torch.stack([compute_dice(masks.float(), batch.masks, ignore_empty=False).mean(0) for masks in found])
         entries = {"score": dice.mean()}
         for channel, region in enumerate(self.config.model.outputs):
             entries[f"all_{region}"] = dice[-1, channel]
             entries[f"mean_{region}"] = dice[:, channel].mean()
-        for row, name in enumerate(names):
-            entries[f"{name}_{self.config.model.outputs[-1]}"] = dice[row, -1]
-        self.log_dict(entries, prog_bar=False, sync_dist=True, batch_size=batch.masks.shape[0])
+        for row, subset in enumerate(subsets):
+            if len(subset) == 1:
+                entries[f"{next(iter(subset))}_{self.config.model.outputs[-1]}"] = dice[row, -1]
+        # Every process validates on the same cases, so there is nothing to put together.
+        self.log_dict(entries, rank_zero_only=True, batch_size=batch.masks.shape[0])
+        in_order = (sorted(subset, key=self.config.model.modalities.index) for subset in subsets)
+        return {"+".join(members): masks for members, masks in zip(in_order, found, strict=True)}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW; linear warm-up, then half a cosine down to 0."""
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
+        """AdamW or SGD; linear warm-up, then half a cosine or a power of the remaining steps, down to 0."""
+        config = self.config
+        optimizer: torch.optim.Optimizer
+        if config.optimizer is Optimizer.SGD:
+            optimizer = torch.optim.SGD(
+                self.model.parameters(),
+                config.learning_rate,
+                config.momentum,
+                weight_decay=config.weight_decay,
+                nesterov=config.momentum > 0,
+            )
+        else:
+            optimizer = torch.optim.AdamW(
+                self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
+            )
 
         def factor(step: int) -> float:
-            rising = min(1.0, (step + 1) / self.config.warmup_steps)
-            return rising * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.config.steps)))
+            rising = min(1.0, (step + 1) / config.warmup_steps)
+            done = min(1.0, step / config.steps)
+            falling = (1 - done) ** 0.9 if config.schedule is Schedule.POLY else 0.5 * (1 + math.cos(math.pi * done))
+            return rising * falling
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _allowed(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
+        """All, or those of a dedicated network."""
+        dedicated = self.config.dedicated
+        return {name: image for name, image in images.items() if name in dedicated} if dedicated else images

@@ -6,72 +6,37 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.model.checkpoint import save_checkpoint
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
-from napari_shaspec.simulate.settings import HELD_OUT, TRAINING
 from napari_shaspec.training.config import TrainConfig
-from napari_shaspec.training.data import HELD_OUT_FIRST, Batch, SimulatedBatches, held_out_batches
-from napari_shaspec.training.folder import FolderCrops, split_cases
+from napari_shaspec.training.data import HELD_OUT_FIRST
+from napari_shaspec.training.loading import Batches
 from napari_shaspec.training.module import ShaSpecTraining
+from napari_shaspec.training.pictures import SubsetPictures
+from napari_shaspec.training.splits import Split, read_split, split_cases, write_split
 
 LAST = "last.ckpt"
 """Lightning's own file in the run's folder: it resumes the run, and is opened by nothing else."""
 
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
+SPLIT = "split.json"
 LOSSES = {"loss", "task", "dao", "dco"}
-
-
-class Batches(lightning.LightningDataModule):
-    """An epoch is the stretch between two validations; each begins at the seed where the last one stopped."""
-
-    def __init__(self, config: TrainConfig, cases: Sequence[CaseFiles], device: torch.device) -> None:
-        super().__init__()
-        self.config = config
-        self.device = device
-        self.training_cases, self.validation_cases = split_cases(cases, config.seed) if cases else ([], [])
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Simulated on the training device; on a CPU in a process of its own, beside the network."""
-        trainer = self.trainer
-        assert trainer is not None
-        first = trainer.global_step * trainer.world_size
-        count = self.config.validation_steps * trainer.world_size
-        if self.training_cases:
-            return _loader(FolderCrops(self.config, self.training_cases, first, count), workers=1)
-        stream = SimulatedBatches(self.config, TRAINING, first, count, self.device)
-        return _loader(stream, workers=1 if self.device.type == "cpu" else 0)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Simulated cases of the held-out setting, or crops of the real cases kept aside."""
-        if self.validation_cases:
-            crops = FolderCrops(self.config, self.validation_cases, HELD_OUT_FIRST, self.config.validation_cases)
-            return _loader(crops, workers=0)
-        return _loader(held_out_batches(self.config, HELD_OUT, self.device), workers=0)
-
-
-def _loader(dataset: Any, workers: int) -> DataLoader[Batch]:
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        num_workers=workers,
-        persistent_workers=False,
-        multiprocessing_context="spawn" if workers else None,
-        prefetch_factor=4 if workers else None,
-    )
 
 
 class ExportWeights(Callback):
@@ -118,14 +83,21 @@ class ExportWeights(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Taken up by a resumed run, which has to be told the same as the one that it goes on with."""
         before, now = state_dict["train_config"], self.provenance["train_config"]
-        different = [name for name in now if before.get(name) != now[name]]
+        different = [name for name in now if not _agree(before.get(name), now[name])]
         if different:
             raise ShaSpecError(
-                f"to resume with {different[0]} = {before.get(different[0])}",
+                f"to resume with {different[0]} = {before[different[0]]}",
                 f"{now[different[0]]}",
                 "Give the options of the first start, or begin a new run in another folder",
             )
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+
+
+def _agree(before: object, now: object) -> bool:
+    """Whether two entries say the same; what an older version did not know, it did by default."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(_agree(before.get(name), now[name]) for name in now)
+    return before is None or before == now
 
 
 def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -164,23 +136,81 @@ def _commit() -> str:
     return answers[0] + ("-dirty" if answers[1] else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a run runs on; Lightning finds out by itself whether torchrun or SLURM started it.
+
+    Parameters
+    ----------
+    device
+        ``auto`` is the best that works here.
+    devices, nodes
+        How many of them in each machine, and how many machines. A step then has as many batches.
+    precision
+        ``auto`` takes the fastest of the device, ``float32`` is the same everywhere.
+    workers
+        Processes that load real cases, for each device.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "auto"
+    workers: int = 1
+
+
+def _loggers(out: Path) -> list[Logger]:
+    """CSV always, TensorBoard where it is installed; a resumed run gets files of its own."""
+    table = CSVLogger(out, name="log")
+    if find_spec("tensorboard") is None:
+        return [table]
+    return [table, TensorBoardLogger(out, name="tensorboard", version=f"version_{table.version}")]
+
+
+def _split(config: TrainConfig, cases: Sequence[CaseFiles], path: Path) -> Split:
+    """Read the split, or draw and write it."""
+    if path.exists():
+        split = read_split(path, cases)
+    else:
+        split = split_cases(cases, config.seed)
+        if rank_zero_only.rank == 0:  # the other processes draw the same
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_split(split, path)
+    for files in (*split[0], *split[1]):
+        lacking = [name for name in config.dedicated if name not in files.images]
+        if lacking:
+            raise ShaSpecError(
+                f"cases with {', '.join(config.dedicated)} for a network dedicated to them",
+                f"{files.name} without {', '.join(lacking)}",
+                "Leave the case out of the split, or train one network for all subsets",
+            )
+    return split
+
+
 def train(  # noqa: PLR0913 (what the command line passes on)
     config: TrainConfig,
     out: Path,
     *,
     cases: Sequence[CaseFiles] = (),
+    split: Path | None = None,
+    hardware: Hardware | None = None,
     device: str = "auto",
     devices: int = 1,
     resume: bool = False,
     command: str = "",
     progress: bool = True,
 ) -> Path:
-    """Train, and leave ``best.safetensors``, ``weights.safetensors``, ``last.ckpt`` and CSV logs in a folder.
+    """Train, and leave ``best.safetensors``, ``weights.safetensors``, ``last.ckpt``, logs and pictures in a folder.
 
     Parameters
     ----------
     cases
         Real cases with label maps; none means simulated cases.
+    split
+        File with the names of the cases that train and that validate; written where there is none. Left out, it is
+        ``split.json`` in ``out``.
+    hardware
+        What to run on, in full; ``device`` and ``devices`` are the short way.
     resume
         Go on from ``last.ckpt`` in ``out``.
 
@@ -189,31 +219,41 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     Path
         The averaged weights with the best score on the validation cases.
     """
+    hardware = hardware or Hardware(device, devices)
+    processes = hardware.devices * hardware.nodes
     last = out / LAST
     if resume and not last.is_file():
         raise ShaSpecError(f"a run to resume in {out}", f"no {LAST}", "Start it without --resume")
     if not resume and last.exists():
         raise ShaSpecError(f"an empty folder at {out}", "an earlier run", "Resume it, or choose another folder")
-    if config.steps * devices >= HELD_OUT_FIRST:
+    if not cases and config.steps * processes >= HELD_OUT_FIRST:
         raise ShaSpecError(
-            f"fewer than {HELD_OUT_FIRST} batches, after which those of validation begin",
-            str(config.steps * devices),
+            f"fewer than {HELD_OUT_FIRST} simulated batches, after which those of validation begin",
+            str(config.steps * processes),
             "Choose fewer steps",
         )
+    if split is not None and not cases:
+        raise ShaSpecError("a folder of cases to split", "none", "Give the folder, or leave the split out")
+    chosen = choose_device(hardware.device)
+    parts = _split(config, cases, split or out / SPLIT) if cases else None
     out.mkdir(parents=True, exist_ok=True)
     lightning.seed_everything(config.seed, verbose=False)
-    chosen = choose_device(device)
-    torch.set_float32_matmul_precision("high")
-    mixed = {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}.get(fast_precision(chosen), "32-true")
+    if hardware.precision == "auto":
+        torch.set_float32_matmul_precision("high")
+        mixed = {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}.get(fast_precision(chosen), "32-true")
+    else:
+        mixed = "32-true"
     module = ShaSpecTraining(config)
     in_fast_layout(module.model)
     data = "real cases" if cases else "simulated cases"
     export = ExportWeights(out, provenance(config, command, data, chosen), "" if cases else SIMULATED_STATEMENT)
     trainer = lightning.Trainer(
+        default_root_dir=out,
         accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
-        devices=devices,
-        # Cases that lack a modality leave its specific encoder out of a step.
-        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
+        devices=hardware.devices,
+        num_nodes=hardware.nodes,
+        # A modality that is missing, or not drawn, leaves its specific encoder out of a step.
+        strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
         precision=mixed,  # type: ignore[arg-type]
         max_steps=config.steps,
         callbacks=[
@@ -227,20 +267,21 @@ def train(  # noqa: PLR0913 (what the command line passes on)
                 enable_version_counter=False,
                 save_on_train_epoch_end=True,
             ),
+            *([SubsetPictures(out / "pictures", config.picture_steps)] if config.picture_steps else []),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
-        logger=CSVLogger(out, name="log"),  # a resumed run gets a file of its own
-        gradient_clip_val=1.0,
+        logger=_loggers(out),
+        gradient_clip_val=config.gradient_clip or None,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         enable_progress_bar=progress,
         enable_model_summary=False,
-        use_distributed_sampler=True,
+        use_distributed_sampler=False,
     )
     trainer.fit(
         module,
-        datamodule=Batches(config, cases, chosen),
+        datamodule=Batches(config, parts, chosen, hardware.workers),
         ckpt_path=last if resume else None,
         weights_only=False if resume else None,
     )

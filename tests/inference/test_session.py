@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.inference.preprocess import prepare
 from napari_shaspec.inference.session import Session
 from napari_shaspec.modalities import Modality, nonempty_subsets
-from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.config import ModelConfig, Normalisation
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.volume import Case, Volume
 
@@ -188,3 +190,18 @@ def test_a_case_of_other_modalities_than_the_network(case: Case) -> None:
     model = ShaSpec(ModelConfig(modalities=("flair", "t2"), widths=(4, 6)))
     with pytest.raises(ShaSpecError, match="modalities that the network knows"):
         Session(model, case, device="cpu")
+
+
+def test_a_network_is_shown_intensities_scaled_by_its_own_rule(case: Case) -> None:
+    torch.manual_seed(0)
+    robust = ShaSpec(ModelConfig(widths=(4, 6, 8), voxel_mm=(2.0, 4.0))).eval()
+    zscored = ShaSpec(replace(robust.config, normalisation=Normalisation.ZSCORE)).eval()
+    zscored.load_state_dict(robust.state_dict())
+    sessions = [Session(network, case, device="cpu") for network in (robust, zscored)]
+    modality = next(iter(case.images))
+    images = [session._image(modality, session.coarse_grid).image for session in sessions]
+    for image, session in zip(images, sessions, strict=True):
+        expected = prepare(case.images[modality], [session.coarse_grid], session.config.normalisation)[0].image
+        torch.testing.assert_close(image, expected)
+    assert not torch.allclose(*images)
+    assert (sessions[0].predict().probabilities != sessions[1].predict().probabilities).any()

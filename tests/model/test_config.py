@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.config import ModelConfig, Normalisation, Substitution
 from napari_shaspec.model.shaspec import ShaSpec
 
 
@@ -28,6 +28,18 @@ def test_the_round_trip_through_json() -> None:
         modalities=("image", "sound"), outputs=("digit",), spatial_dims=2, widths=(3, 5), in_channels=2, voxel_mm=(1, 4)
     )
     assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    other = ModelConfig(substitution=Substitution.FIRST, normalisation=Normalisation.ZSCORE)
+    again = ModelConfig.from_dict(json.loads(json.dumps(other.to_dict())))
+    assert again == other
+    assert again.substitution is Substitution.FIRST  # and no plain text, which no rule would recognise
+    assert again.stand_in == "shared features of the first available modality"
+
+
+def test_a_file_from_before_there_was_a_choice_means_the_rules_of_that_time() -> None:
+    entries = ModelConfig().to_dict()
+    del entries["substitution"], entries["normalisation"]
+    config = ModelConfig.from_dict(entries)
+    assert (config.substitution, config.normalisation) == (Substitution.MEAN, Normalisation.ROBUST)
 
 
 def test_weights_from_before_the_stem_could_be_chosen_have_two_convolutions() -> None:
@@ -63,6 +75,8 @@ def test_the_stem_has_so_many_convolutions(convolutions: int) -> None:
         ({"voxel_mm": (0.0, 2.0)}, "a positive finest voxel size"),
         ({"voxel_mm": (3.0, 2.0)}, "a positive finest voxel size"),
         ({"voxel_mm": (2.0,)}, "a positive finest voxel size"),
+        ({"substitution": "median"}, "a substitution out of mean, first, zero, found 'median'"),
+        ({"normalisation": "none"}, "a normalisation out of robust, zscore, found 'none'"),
         ({"voxel_mm": (float("nan"), 2.0)}, "a positive finest voxel size"),
     ],
 )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_shaspec.modalities import nonempty_subsets
+from napari_shaspec.model.config import Substitution
 from napari_shaspec.model.fusion import ModalityProjection, ResidualFusion, stand_in
 
 SIDES = {2: (5, 7), 3: (3, 5, 7)}
@@ -24,6 +25,12 @@ def test_the_stand_in_is_the_mean_of_what_is_there() -> None:
     torch.testing.assert_close(stand_in([second]), second)
 
 
+def test_the_other_rules_for_what_stands_in() -> None:
+    first, second, third = random_maps(3, 3)
+    torch.testing.assert_close(stand_in([second, first, third], Substitution.FIRST), second)
+    assert not stand_in([second, first], Substitution.ZERO).any()
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_residual_fusion_adds_a_projection_of_both_features(dims: int) -> None:
     torch.manual_seed(0)
@@ -36,11 +43,19 @@ def test_residual_fusion_adds_a_projection_of_both_features(dims: int) -> None:
 
 @pytest.mark.parametrize("available", nonempty_subsets("0123"), ids=lambda subset: "".join(sorted(subset)))
 @pytest.mark.parametrize("dims", [2, 3])
-def test_the_projection_equals_plain_concatenation_with_stand_ins(dims: int, available: frozenset[str]) -> None:
+@pytest.mark.parametrize("rule", Substitution)
+def test_the_projection_equals_plain_concatenation_with_stand_ins(
+    dims: int, rule: Substitution, available: frozenset[str]
+) -> None:
     torch.manual_seed(0)
-    projection = ModalityProjection(dims, 4, 3, 5).double()
+    projection = ModalityProjection(dims, 4, 3, 5, rule).double()
     maps = {index: tensor.double() for index, tensor in enumerate(random_maps(dims, 4)) if str(index) in available}
-    substitute = torch.stack(list(maps.values())).mean(0)
+    there = torch.stack(list(maps.values()))
+    substitute = {
+        Substitution.MEAN: there.mean(0),
+        Substitution.FIRST: there[0],  # the lowest channel
+        Substitution.ZERO: torch.zeros_like(there[0]),
+    }[rule]
     everything = torch.cat([maps.get(index, substitute) for index in range(4)], 1)
     plain = CONVOLUTION[dims](12, 5, 1).double()
     plain.load_state_dict(projection.convolution.state_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality, nonempty_subsets
-from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.config import ModelConfig, Substitution
 from napari_shaspec.model.shaspec import ShaSpec
 
 NAMES = tuple(modality.value for modality in Modality)
@@ -253,3 +254,23 @@ def test_unknown_or_no_modality(
 def test_encode_knows_its_modalities(model: ShaSpec, images: dict[str, Tensor]) -> None:
     with pytest.raises(ShaSpecError, match="found adc"):
         model.encode(images["flair"], "adc")
+
+
+def test_the_configuration_chooses_what_stands_in() -> None:
+    torch.manual_seed(0)
+    mean = ShaSpec(ModelConfig(widths=(2, 4))).eval()
+    images = {name: torch.randn(1, 1, 4, 4, 4) for name in ("t2", "t1")}  # the order given does not count, T1 is first
+    encodings = {name: mean.encode(image, name) for name, image in images.items()}
+    logits = {}
+    for rule in Substitution:
+        network = ShaSpec(replace(mean.config, substitution=rule)).eval()
+        network.load_state_dict(mean.state_dict())
+        logits[rule] = network.decode(encodings)
+        t1, t2 = encodings["t1"].shared, encodings["t2"].shared
+        expected = {Substitution.MEAN: (t1 + t2) / 2, Substitution.FIRST: t1, Substitution.ZERO: 0 * t1}[rule]
+        torch.testing.assert_close(network.fused(encodings)["flair"], expected)
+        everything = {**encodings, **{name: mean.encode(images["t1"], name) for name in ("flair", "t1c")}}
+        torch.testing.assert_close(network.decode(everything), mean.decode(everything))  # nothing is missing
+    first, second, third = logits.values()
+    assert not torch.allclose(first, second)
+    assert not torch.allclose(second, third)

@@ -17,6 +17,15 @@ def test_the_presets() -> None:
     assert PRESETS["quick"].steps < 100
 
 
+def test_the_paper_preset_is_the_published_recipe() -> None:
+    paper = PRESETS["paper"]
+    assert (paper.optimizer, paper.momentum, paper.learning_rate, paper.schedule) == ("sgd", 0.99, 0.01, "cosine")
+    assert (paper.steps, paper.all_steps, paper.batch, paper.full_set) == (180_000, 80_000, 1, False)
+    assert (paper.patch, paper.model.voxel_mm, paper.model.normalisation) == ((160, 160, 80), (1.0, 1.0), "zscore")
+    assert (paper.alpha, paper.beta, paper.alignment, paper.sampling) == (0.1, 0.02, "l1", "size")
+    assert (paper.model.substitution, paper.ema_decay, paper.gradient_clip) == ("mean", 0.0, 0.0)
+
+
 def test_a_configuration_goes_into_json(config: TrainConfig) -> None:
     entries = json.loads(json.dumps(config.to_dict()))
     assert entries["model"]["widths"] == [4, 8]
@@ -31,8 +40,15 @@ def test_a_configuration_goes_into_json(config: TrainConfig) -> None:
         ({"batch": 0}, "at least one step"),
         ({"warmup_steps": 0}, "at least one step"),
         ({"validation_cases": 0}, "at least one step"),
-        ({"subsets": -1}, "at least one step"),
-        ({"steps": 3}, "steps in multiples of 2, because weights are written at each validation, found 3"),
+        ({"subsets": -1}, "numbers of steps and subsets of at least 0"),
+        ({"checkpoint_steps": -1}, "numbers of steps and subsets of at least 0"),
+        ({"all_steps": -1}, "numbers of steps and subsets of at least 0"),
+        ({"alpha": -0.1}, "weights of DAO, DCO, decay and clipping of at least 0"),
+        ({"learning_rate": 0.0}, "a learning rate above 0"),
+        ({"tumour_share": 1.5}, "shares and decays from 0 to 1"),
+        ({"momentum": -1}, "shares and decays from 0 to 1"),
+        ({"dedicated": ("t1", "ct")}, "dedicated modalities out of flair, t1, t1c, t2"),
+        ({"dedicated": ("t1", "t1")}, "each named once"),
         ({"patch": (16, 17, 16)}, "patch sides that are multiples of 2"),
         ({"coarse_patch": (16, 16, 2)}, "patch sides that are multiples of 2 and at least 4"),
     ],

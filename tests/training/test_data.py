@@ -13,6 +13,7 @@ from torch import Tensor
 
 from napari_shaspec.inference.intensity import CLAMP, normalise
 from napari_shaspec.modalities import Modality
+from napari_shaspec.model.config import Normalisation
 from napari_shaspec.regions import Label, Region, labels_to_masks
 from napari_shaspec.simulate.case import SimulatedBatch
 from napari_shaspec.simulate.settings import HELD_OUT, TRAINING, SimulatorSettings
@@ -88,6 +89,16 @@ def test_outliers_are_clamped(image: Tensor, brain: Tensor) -> None:
     image[12, 12, 11], image[12, 12, 12] = 1e6, -1e6
     normalised = normalise(image, brain)
     assert (normalised.min(), normalised.max()) == CLAMP
+
+
+def test_the_other_rule_clips_the_tail_then_takes_mean_and_standard_deviation(image: Tensor, brain: Tensor) -> None:
+    image[12, 12, 12] = 1e6  # a vessel
+    scored = normalise(image, brain, Normalisation.ZSCORE)
+    assert float(scored[brain].mean()) == pytest.approx(0, abs=1e-4)
+    assert float(scored[brain].std()) == pytest.approx(1, abs=1e-3)
+    assert scored[12, 12, 12] == scored.max() < 4
+    assert not scored[~brain].any()
+    torch.testing.assert_close(normalise(3.7 * image + 90, brain, Normalisation.ZSCORE), scored, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("value", [0.0, 7.3])

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.io.cases import CaseFiles, find_cases
-from napari_shaspec.io.nifti import write_volume
+from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.config import ModelConfig
-from napari_shaspec.training.config import TrainConfig
-from napari_shaspec.training.folder import FolderCrops, prepared_case, random_crop, split_cases
-from napari_shaspec.volume import Volume
+from napari_shaspec.model.config import ModelConfig, Normalisation
+from napari_shaspec.training.config import Augmentation, TrainConfig
+from napari_shaspec.training.folder import FolderCrops, prepared_case, random_crop
 
 CONFIG = TrainConfig(
     model=ModelConfig(widths=(2, 4), voxel_mm=(2.0, 4.0)),
@@ -27,25 +23,6 @@ CONFIG = TrainConfig(
     validation_steps=1,
     validation_cases=1,
 )
-
-
-@pytest.fixture
-def cases(tmp_path: Path) -> tuple[CaseFiles, ...]:
-    """Three cases in LPS order with a bright tumour in a corner of the brain; the last one lacks T1."""
-    random = np.random.default_rng(5)
-    brain = np.zeros((36, 30, 28), bool)
-    brain[3:-3, 3:-3, 3:-3] = True
-    labels = np.zeros(brain.shape, np.uint8)
-    labels[6:14, 6:14, 6:14], labels[8:12, 8:12, 8:12], labels[9:11, 9:11, 9:11] = 2, 1, 4
-    affine = np.diag([-1.0, -1.0, 1.5, 1.0])
-    for name in ("a", "b", "c"):
-        (tmp_path / name).mkdir()
-        for modality in Modality:
-            if (name, modality) != ("c", Modality.T1):
-                data = np.where(brain, random.integers(80, 120, brain.shape) + 200 * (labels > 0), 0).astype(np.int16)
-                write_volume(Volume(data, affine), tmp_path / name / f"{name}_{modality.value}.nii")
-        write_volume(Volume(labels, affine), tmp_path / name / f"{name}_seg.nii")
-    return find_cases(tmp_path)
 
 
 def test_a_crop_shows_the_tumour_where_its_mask_is(cases: tuple[CaseFiles, ...]) -> None:
@@ -86,23 +63,46 @@ def test_a_case_larger_than_a_patch_is_cut_and_a_smaller_one_is_padded(cases: tu
     assert crop.masks[2].sum() == prepared_case(cases[0], 2.0).masks[2].sum()
 
 
-def test_the_split_is_seeded_and_disjoint(cases: tuple[CaseFiles, ...]) -> None:
-    training, validation = split_cases(cases, seed=3)
-    assert sorted(files.name for files in [*training, *validation]) == ["a", "b", "c"]
-    assert len(validation) == 1
-    assert [files.name for files in split_cases(cases, seed=3)[0]] == [files.name for files in training]
+def test_two_processes_see_in_a_step_what_one_with_a_double_batch_sees(cases: tuple[CaseFiles, ...]) -> None:
+    config = replace(CONFIG, batch=1, steps=20)
+    halves = FolderCrops(config, cases[:2], 0, 40, processes=2)
+    whole = FolderCrops(replace(config, batch=2), cases[:2], 0, 20)
+    for step in range(20):
+        torch.testing.assert_close(
+            torch.cat([halves[2 * step].masks, halves[2 * step + 1].masks]), whole[step].masks, rtol=0, atol=0
+        )
 
 
-def test_too_few_labelled_cases(cases: tuple[CaseFiles, ...]) -> None:
-    unlabelled = [replace(files, truth=None) for files in cases[1:]]
-    with pytest.raises(ShaSpecError, match="at least two cases with a label map"):
-        split_cases([cases[0], *unlabelled], seed=0)
+def test_validation_sees_other_samples_all_of_them_fine(cases: tuple[CaseFiles, ...]) -> None:
+    training = FolderCrops(replace(CONFIG, coarse_share=0.0), cases[:1], CONFIG.steps, 8)
+    validation = FolderCrops(replace(CONFIG, coarse_share=1.0), cases[:1], CONFIG.steps, 8, validation=True)
+    for index in range(8):
+        assert validation[index].masks.shape == training[index].masks.shape == (1, 3, *CONFIG.patch)
+        assert not torch.equal(validation[index].images["t2"], training[index].images["t2"])
 
 
-def test_a_bad_case_stops_the_run_before_it_starts(cases: tuple[CaseFiles, ...]) -> None:
-    bad = replace(cases[0], refusal=ShaSpecError("one", "two", "Remove one"))
-    with pytest.raises(ShaSpecError, match="Remove one"):
-        split_cases([*cases, bad], seed=0)
+def test_only_training_is_augmented(cases: tuple[CaseFiles, ...]) -> None:
+    full = replace(CONFIG, augmentation=Augmentation.FULL)
+    for validation in (False, True):
+        plain = FolderCrops(CONFIG, cases[:1], 0, 4, validation=validation)
+        changed = FolderCrops(full, cases[:1], 0, 4, validation=validation)
+        same = [torch.equal(plain[index].images["t2"], changed[index].images["t2"]) for index in range(4)]
+        assert all(same) if validation else not any(same)
+
+
+def test_the_share_of_crops_around_tumour_is_an_option(cases: tuple[CaseFiles, ...]) -> None:
+    case = prepared_case(cases[0], 2.0)
+    shares = []
+    for tumour_share in (0.0, 1.0):
+        crops = [random_crop(case, (8, 8, 8), np.random.default_rng(seed), tumour_share) for seed in range(40)]
+        shares.append(sum(bool(crop.masks[-1].any()) for crop in crops) / 40)
+    assert shares[1] == 1 > shares[0] + 0.4
+
+
+def test_intensities_are_scaled_by_the_rule_of_the_network(cases: tuple[CaseFiles, ...]) -> None:
+    zscored = prepared_case(cases[0], 2.0, Normalisation.ZSCORE).images[Modality.T2]
+    assert float(zscored[zscored != 0].std()) == pytest.approx(1, abs=0.05)
+    assert not torch.allclose(zscored, prepared_case(cases[0], 2.0).images[Modality.T2])
 
 
 def test_crops_travel_to_a_loading_process(cases: tuple[CaseFiles, ...]) -> None:

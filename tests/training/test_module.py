@@ -14,9 +14,9 @@ from torch import Tensor
 from napari_shaspec.model.losses import feature_losses, task_loss
 from napari_shaspec.model.shaspec import Encoding
 from napari_shaspec.training.augment import jitter_intensities
-from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.config import Augmentation, Optimizer, Schedule, SubsetSampling, TrainConfig
 from napari_shaspec.training.data import Batch
-from napari_shaspec.training.module import ShaSpecTraining, draw_subsets
+from napari_shaspec.training.module import ShaSpecTraining, draw_subset, draw_subsets, subsets_of_step
 
 NAMES = ("flair", "t1", "t1c", "t2")
 
@@ -92,6 +92,26 @@ def test_without_subsets_there_is_the_full_set(names: tuple[str, ...], count: in
     assert draw_subsets(names, count, torch.Generator()) == [frozenset(names)]
 
 
+def test_subsets_can_be_uniform_over_all_of_them() -> None:
+    generator = torch.Generator().manual_seed(4)
+    draws = Counter(draw_subset(NAMES, 4, SubsetSampling.UNIFORM, generator) for _ in range(6000))
+    assert len(draws) == 15
+    assert all(count == pytest.approx(400, rel=0.25) for count in draws.values())
+    sizes = Counter(len(draw_subset(NAMES, 4, SubsetSampling.SIZE, generator)) for _ in range(4000))
+    assert all(count == pytest.approx(1000, rel=0.15) for count in sizes.values())
+
+
+def test_the_subsets_of_a_step_depend_on_seed_and_step_only(config: TrainConfig) -> None:
+    published = replace(config, full_set=False, all_steps=2)
+    assert [subsets_of_step(published, NAMES, step) for step in (0, 1)] == [[frozenset(NAMES)]] * 2
+    later = [subsets_of_step(published, NAMES, step) for step in range(2, 60)]
+    assert all(len(subsets) == 1 for subsets in later)
+    assert {len(subsets[0]) for subsets in later} == {1, 2, 3, 4}
+    torch.manual_seed(99)
+    assert later == [subsets_of_step(published, NAMES, step) for step in range(2, 60)]
+    assert later != [subsets_of_step(replace(published, seed=8), NAMES, step) for step in range(2, 60)]
+
+
 # Training
 
 
@@ -122,6 +142,62 @@ def test_at_first_there_is_only_the_full_set_and_its_task(config: TrainConfig, b
     loss = module.training_step(batch, 0)
     assert module.decoded == [frozenset(NAMES)]
     torch.testing.assert_close(loss, module.logged["task"])
+
+
+def test_published_steps_train_the_drawn_subset_and_nothing_else(later: TrainConfig, batch: Batch) -> None:
+    published = replace(later, full_set=False, features_wait=False)
+    seed = next(seed for seed in range(50) if len(subsets_of_step(replace(published, seed=seed), NAMES, 0)[0]) == 2)
+    module = Recorded(replace(published, seed=seed))
+    module.training_step(batch, 0).backward()
+    (drawn,) = module.decoded
+    assert sorted(module.encoded) == sorted(drawn)
+    assert module.logged["dao"] > 0
+    for name in NAMES:
+        grads = [parameter.grad for parameter in module.model.specific[name].parameters()]
+        assert all((grad is not None) == (name in drawn) for grad in grads)
+
+
+def test_features_count_from_the_first_step_on_where_they_do_not_wait(config: TrainConfig, batch: Batch) -> None:
+    module = Recorded(replace(config, all_steps=1, features_wait=False))
+    loss = module.training_step(batch, 0)
+    logged = module.logged
+    torch.testing.assert_close(loss, logged["task"] + 0.1 * logged["dao"] + 0.02 * logged["dco"])
+
+
+def test_a_dedicated_network_sees_its_subset_in_training_and_validation(later: TrainConfig, batch: Batch) -> None:
+    module = Recorded(replace(later, dedicated=("flair", "t1c")))
+    module.training_step(batch, 0)
+    with torch.no_grad():
+        found = module.validation_step(batch, 0)
+    assert set(module.encoded) == {"flair", "t1c"}
+    assert module.decoded == [frozenset({"flair", "t1c"})] * 2
+    assert list(found) == ["flair+t1c"]
+    assert "score" in module.logged
+
+
+def test_without_augmentation_the_network_sees_the_images_themselves(later: TrainConfig, batch: Batch) -> None:
+    plain = Recorded(replace(later, augmentation=Augmentation.NONE, all_steps=1))
+    loss = plain.training_step(batch, 0)
+    torch.testing.assert_close(loss, task_loss(plain.model(batch.images).logits, batch.masks))
+    changed = Recorded(replace(later, augmentation=Augmentation.INTENSITY, all_steps=1)).training_step(batch, 0)
+    assert not torch.allclose(loss, changed)
+
+
+def test_losses_are_means_over_the_samples_of_a_batch(later: TrainConfig, batch: Batch) -> None:
+    plain = replace(later, augmentation=Augmentation.NONE)
+    other = {name: image.flip(2) * 1.1 for name, image in batch.images.items()}
+    halves = [batch, Batch(other, batch.masks.flip(2))]
+    whole = Batch(
+        {name: torch.cat([half.images[name] for half in halves]) for name in NAMES},
+        torch.cat([half.masks for half in halves]),
+    )
+    gradients = []
+    for batches in (halves, [whole]):
+        module = Recorded(plain)
+        for each in batches:
+            (module.training_step(each, 0) / len(batches)).backward()
+        gradients.append([parameter.grad for parameter in module.model.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-6)
 
 
 def test_a_step_is_the_same_again(later: TrainConfig, batch: Batch) -> None:
@@ -169,6 +245,19 @@ def test_the_learning_rate_rises_then_falls_to_0(config: TrainConfig) -> None:
     assert rates[100] == pytest.approx(0.005)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[200] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_published_optimizer_and_both_schedules(config: TrainConfig) -> None:
+    published = replace(config, optimizer=Optimizer.SGD, steps=100, warmup_steps=1, learning_rate=0.01)
+    optimizer = ShaSpecTraining(published).configure_optimizers()["optimizer"]
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.defaults["nesterov"]
+    assert optimizer.defaults["momentum"] == 0.99
+    for schedule, middle in ((Schedule.COSINE, 0.5), (Schedule.POLY, 0.5**0.9)):
+        rates = list(learning_rates(ShaSpecTraining(replace(published, schedule=schedule)), 101))
+        assert rates[0] == pytest.approx(0.01)
+        assert rates[50] == pytest.approx(0.01 * middle)
+        assert rates[100] == pytest.approx(0, abs=1e-12)
 
 
 # Validation

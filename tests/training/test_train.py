@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,19 +11,21 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
-from napari_shaspec.training import data
+from napari_shaspec.training import data, loading
 from napari_shaspec.training import train as training
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import HELD_OUT_FIRST, SEEDS
 from napari_shaspec.training.module import ShaSpecTraining
-from napari_shaspec.training.train import rising_average, train
+from napari_shaspec.training.train import ExportWeights, Hardware, rising_average, train
 
 pytestmark = [
     # The CSV log lies in the folder of the checkpoint and is there first.
@@ -35,8 +39,8 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def loaded_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """To start a loading process takes longer than these runs."""
-    loader = training._loader
-    monkeypatch.setattr(training, "_loader", lambda dataset, workers: loader(dataset, workers=0))
+    loader = loading._loader
+    monkeypatch.setattr(loading, "_loader", lambda dataset, workers: loader(dataset, workers=0))
 
 
 @pytest.fixture
@@ -171,15 +175,121 @@ def test_the_average_forgets_its_start_then_becomes_slow() -> None:
     assert float(averaged) == pytest.approx(2999 - 99, rel=0.01)
 
 
-def test_a_config_that_never_validates_is_refused(config: TrainConfig) -> None:
-    with pytest.raises(ShaSpecError, match="weights are written at each validation"):
-        replace(config, steps=1)
-
-
-@pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty:UserWarning")
 def test_a_run_is_resumed_with_its_own_options_only(
     tmp_path: Path, config: TrainConfig, run: Callable[..., Path]
 ) -> None:
     run(tmp_path)
     with pytest.raises(ShaSpecError, match=r"to resume with learning_rate = 0\.004, found 1\.0"):
         train(replace(config, learning_rate=1.0), tmp_path, device="cpu", resume=True, progress=False)
+
+
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    """The loss of every step that ran, the later one of two."""
+    seen: dict[int, float] = {}
+    step = ShaSpecTraining.training_step
+
+    def recorded(module: ShaSpecTraining, batch: Any, index: int) -> Tensor:
+        loss = step(module, batch, index)
+        seen[module.global_step] = loss.item()
+        return loss
+
+    monkeypatch.setattr(ShaSpecTraining, "training_step", recorded)
+    return seen
+
+
+@pytest.mark.parametrize("killed_at", [3, 5, 6])
+def test_a_run_killed_between_validations_goes_on_to_the_same_losses(
+    tmp_path: Path,
+    config: TrainConfig,
+    losses: dict[int, float],
+    interrupted_after: Callable[[int], None],
+    killed_at: int,
+) -> None:
+    often = replace(config, steps=7, validation_steps=5, checkpoint_steps=2)
+
+    def run(out: Path, **options: Any) -> None:
+        hardware = Hardware("cpu", precision="float32")
+        train(often, out, hardware=hardware, progress=False, **options)
+
+    run(tmp_path / "whole")
+    whole = dict(losses)
+    assert list(whole) == list(range(7))
+    losses.clear()
+    interrupted_after(killed_at)
+    with pytest.raises(PulledPlugError):
+        run(tmp_path / "parts")
+    interrupted_after(-1)
+    before = dict(losses)
+    losses.clear()
+    run(tmp_path / "parts", resume=True)
+    assert before == {step: whole[step] for step in range(killed_at)}
+    assert min(losses) == max(stop for stop in (2, 4, 5, 6) if stop <= killed_at)  # no step more is lost
+    assert losses == {step: loss for step, loss in whole.items() if step >= min(losses)}
+    ends = [load_checkpoint(tmp_path / part / "weights.safetensors") for part in ("whole", "parts")]
+    assert ends[0].training["step"] == ends[1].training["step"] == 7
+    assert ends[0].training["validation"] == ends[1].training["validation"]
+    assert torch.equal(flat(ends[0].model), flat(ends[1].model))
+
+
+def test_a_run_is_scored_at_validations_and_at_its_end_only(
+    tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = []
+    step = ShaSpecTraining.validation_step
+
+    def recorded(module: ShaSpecTraining, batch: Any, index: int) -> Any:
+        scored.append(module.global_step)
+        return step(module, batch, index)
+
+    monkeypatch.setattr(ShaSpecTraining, "validation_step", recorded)
+    often = replace(config, steps=5, validation_steps=2, checkpoint_steps=1, picture_steps=4)
+    train(often, tmp_path, device="cpu", progress=False)
+    assert scored == [2, 4, 5]
+    # The first, then after four steps at the earliest, and the last.
+    assert [path.name for path in sorted((tmp_path / "pictures").iterdir())] == ["step_000002.png", "step_000005.png"]
+
+
+def test_a_run_of_an_older_version_knows_no_new_options(config: TrainConfig, tmp_path: Path) -> None:
+    export = ExportWeights(tmp_path, {"train_config": config.to_dict()}, "")
+    entries = config.to_dict()
+    del entries["sampling"]
+    entries["model"] = {name: value for name, value in entries["model"].items() if name != "substitution"}
+    export.load_state_dict({"best": 0.5, "seconds": 3.0, "train_config": entries})
+    assert export.best == 0.5
+    with pytest.raises(ShaSpecError, match="to resume with seed = 8, found 7"):
+        export.load_state_dict({"best": 0.5, "seconds": 3.0, "train_config": {**entries, "seed": 8}})
+
+
+def test_tensorboard_and_csv_say_the_same(tmp_path: Path, run: Callable[..., Path]) -> None:
+    run(tmp_path)
+    rows = list(csv.DictReader(logs(tmp_path)[0].read_text(encoding="utf-8").splitlines()))
+    scores = {int(row["step"]): float(row["score"]) for row in rows if row["score"]}
+    (folder,) = (tmp_path / "tensorboard").iterdir()
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert {each.step: pytest.approx(each.value, abs=1e-4) for each in events.Scalars("score")} == scores
+    assert events.Tags()["images"] == ["subsets"]
+
+
+def test_a_split_is_one_of_real_cases(tmp_path: Path, run: Callable[..., Path]) -> None:
+    with pytest.raises(ShaSpecError, match="a folder of cases to split"):
+        run(tmp_path / "run", split=tmp_path / "split.json")
+
+
+def test_real_cases_are_split_once_and_a_dedicated_network_needs_its_modalities(
+    tmp_path: Path, config: TrainConfig, cases: tuple[CaseFiles, ...]
+) -> None:
+    split, hardware = tmp_path / "split.json", Hardware("cpu", workers=0)
+    only_t1 = replace(config, dedicated=("t1",), patch=(8, 8, 8), coarse_patch=(8, 8, 8), steps=1)
+    with pytest.raises(ShaSpecError, match="cases with t1 for a network dedicated to them, found c without t1"):
+        train(only_t1, tmp_path / "run", cases=cases, split=split, hardware=hardware, progress=False)
+    drawn = json.loads(split.read_text())
+    assert sorted([*drawn["train"], *drawn["validation"]]) == ["a", "b", "c"]
+    split.write_text('{"train": ["a"], "validation": ["b"]}')
+    best = load_checkpoint(
+        train(only_t1, tmp_path / "run", cases=cases, split=split, hardware=hardware, progress=False)
+    )
+    assert best.training["data"] == "real cases"
+    assert best.statement == ""
+    assert best.training["validation"].keys() >= {"score", "t1_WT"}

@@ -1,0 +1,54 @@
+"""One stretch of the stream after the other, shared out among processes, and errors that come through."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.data import Batch, BatchStream
+from napari_shaspec.training.loading import Batches, Shard, next_stop
+
+WRONG = ShaSpecError("a readable image", "half of one", "Get the file again")
+
+
+class Numbered(BatchStream):
+    """Batches that tell their item; the fifth cannot be read."""
+
+    def batch_of(self, step: int) -> Batch:
+        if step == 5:
+            raise WRONG
+        return Batch({"t1": torch.full((1, 1, 2, 2, 2), float(step))}, torch.zeros(1, 3, 2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("validation_steps", "checkpoint_steps", "stops"),
+    [(4, 0, [4, 8, 10]), (4, 3, [3, 4, 6, 8, 9, 10]), (5, 5, [5, 10]), (100, 0, [10]), (100, 4, [4, 8, 10])],
+)
+def test_stops(config: TrainConfig, validation_steps: int, checkpoint_steps: int, stops: list[int]) -> None:
+    run = replace(config, steps=10, validation_steps=validation_steps, checkpoint_steps=checkpoint_steps)
+    step, found = 0, []
+    while step < run.steps:
+        step = next_stop(run, step)
+        found.append(step)
+    assert found == stops
+
+
+def test_processes_take_turns(config: TrainConfig) -> None:
+    stream = Numbered(config, 6, 9)
+    shards = [Shard(stream, rank, processes=3) for rank in range(3)]
+    items = [[int(shard[index].images["t1"].max()) for index in range(len(shard))] for shard in shards]
+    assert items == [[6, 9, 12], [7, 10, 13], [8, 11, 14]]
+
+
+def test_an_error_of_a_loading_process_arrives_as_it_was(config: TrainConfig) -> None:
+    item = pickle.loads(pickle.dumps(Shard(Numbered(config, 5, 1))[0]))  # noqa: S301
+    batches = Batches(config, None, torch.device("cpu"))
+    with pytest.raises(ShaSpecError, match=r"^Expected a readable image, found half of one\. Get the file again\.$"):
+        batches.on_before_batch_transfer(item, 0)
+    batch = Shard(Numbered(config, 4, 1))[0]
+    assert batches.on_before_batch_transfer(batch, 0) is batch
