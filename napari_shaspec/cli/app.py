@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from napari_shaspec.cli.convert import convert
 from napari_shaspec.cli.evaluate import evaluate
 from napari_shaspec.cli.info import info
 from napari_shaspec.cli.predict import predict
@@ -26,7 +27,7 @@ INTERRUPTED = 130
 """What shells expect after Ctrl-C (128 + SIGINT)."""
 
 app = typer.Typer(add_completion=False)
-for command in (view, predict, evaluate, simulate, train, info):
+for command in (view, predict, evaluate, simulate, train, convert, info):
     app.command()(command)
 
 

@@ -16,7 +16,7 @@ from napari_shaspec.io.atomic import check_output, staged
 if TYPE_CHECKING:
     from napari_shaspec.evaluation.subsets import Score
     from napari_shaspec.io.cases import CaseFiles
-    from napari_shaspec.model.shaspec import ShaSpec
+    from napari_shaspec.model.networks import Network
 
 
 def evaluate(
@@ -73,7 +73,7 @@ def _with_truth(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     return kept
 
 
-def _scores(model: ShaSpec, files: CaseFiles, position: str, device: str, precision: Precision) -> list[Score]:
+def _scores(model: Network, files: CaseFiles, position: str, device: str, precision: Precision) -> list[Score]:
     from napari_shaspec.evaluation.subsets import evaluate_case
     from napari_shaspec.inference.session import Session
 

@@ -113,6 +113,7 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
         available=frozenset(each for each in case.images if each in available),
         weights=("" if checkpoint.bundled else str(checkpoint.path.resolve()), checkpoint.sha256),
         statement=checkpoint.statement,
+        stand_in_rule=checkpoint.model.config.stand_in,
         device=device,
         precision=precision,
         thresholds=dict(thresholds),

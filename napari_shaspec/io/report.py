@@ -14,7 +14,6 @@ from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
 
 FORMAT = "napari-shaspec report 1"
-STAND_IN_RULE = "mean of the shared features of the available modalities"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,8 @@ class Report:
         Path and SHA-256 of the checkpoint; the path is empty for the bundled one.
     statement
         What the checkpoint says of itself.
+    stand_in_rule
+        What the network takes for a missing modality.
     device, precision
         What the network ran on, and in.
     thresholds, smooth
@@ -56,6 +57,7 @@ class Report:
     available: frozenset[Modality]
     weights: tuple[str, str]
     statement: str
+    stand_in_rule: str
     device: str
     precision: str
     thresholds: Mapping[Region, float]
@@ -72,7 +74,6 @@ class Report:
         entries = asdict(self) | {
             "images": {str(modality): {"path": path, "sha256": sha} for modality, (path, sha) in self.images.items()},
             "available": subset_name(self.available),
-            "stand_in_rule": STAND_IN_RULE,
             "weights": {"path": self.weights[0], "sha256": self.weights[1]},
         }
         return json.dumps({"format": FORMAT, **entries}, indent=2, ensure_ascii=False) + "\n"
@@ -90,7 +91,6 @@ def read_report(path: Path) -> Report:
         entries: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
         if entries.pop("format", None) != FORMAT:
             raise ValueError("another format")
-        entries.pop("stand_in_rule")
         return Report(
             **entries
             | {

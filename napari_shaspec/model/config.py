@@ -56,6 +56,16 @@ class ModelConfig:
         """Sides of an input must be multiples of this."""
         return int(2 ** (len(self.widths) - 1))
 
+    @property
+    def map_widths(self) -> tuple[int, ...]:
+        """Channels of every level of an encoder, full resolution first."""
+        return self.widths
+
+    @property
+    def stand_in(self) -> str:
+        """What is taken for a missing modality, in words."""
+        return "mean of the shared features of the available modalities"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
         return asdict(self)
