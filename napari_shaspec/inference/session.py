@@ -158,6 +158,11 @@ class Session:
         return self._engine.config
 
     @property
+    def cached_bytes(self) -> int:
+        """Memory that encodings take at the moment."""
+        return self._cache.used_bytes
+
+    @property
     def device(self) -> str:
         """Where the network runs at the moment."""
         return self._engine.device.type

@@ -113,8 +113,8 @@ def released_intensity(data: NDArray[np.generic], modality: Modality) -> NDArray
         raise _unfit(modality, f"values from {low:g} to {high:g}")
     counts, _ = np.histogram(values, int(high))
     filled = np.flatnonzero(counts >= FEWEST_VOXELS)
-    if not len(filled):
-        raise _unfit(modality, f"no intensity that {FEWEST_VOXELS} voxels share")
+    if not filled.any():
+        raise _unfit(modality, f"no intensity above the background that {FEWEST_VOXELS} voxels share")
     np.minimum(values, float(filled[-1]), out=values)
     inside = values != values[0, 0, 0]
     brain = values[inside]
