@@ -1,7 +1,7 @@
 """A network of the released code, at its published size with random weights: first prediction against toggles.
 
 First: all four modalities with a cold cache, intensities included. Toggle: the mean over the 14 other subsets in the
-same session, at the default budget of the cache. The case is random, 240 x 240 x 155 voxels in twelve tiles, or one tile.
+same session, at the default budget of the cache. The case is random: 240 x 240 x 155 voxels in twelve tiles, or one.
 On a machine that does other work too, the CPU seconds of the process say more than those of the clock.
 
     python benchmarks/released.py [--tile] [--device cpu] [--precision float32|auto] [--cache-mib 4096]
