@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -119,8 +120,7 @@ def draw_network(network: Network, sides: tuple[int, int, int], path: Path) -> t
             drawing.arrow((380, y + 18), (449, y))
             drawing.box(530, y, ["r + f_proj([r; s])", shape(encoding.shared)], "fusion", (160, 44))
         else:
-            words = network.config.stand_in.split(" of the ")
-            drawing.box(530, y, ["stand-in", *words][:3], "", (200, 58))
+            drawing.box(530, y, ["stand-in", *wrap(network.config.stand_in, 30)], "", (200, 58))
         drawing.arrow((612 if there else 632, y), (689, 222))
     drawing.box(780, 222, ["decoder", f"from {len(rows)} x {shape(encoding.shared)}"], "decoder", (180, 50))
     for number, skip in enumerate(encoding.skips):
