@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from napari_shaspec.cli.ablate import Kind
 from napari_shaspec.cli.app import run
@@ -25,9 +27,11 @@ from napari_shaspec.io.atomic import staged
 from napari_shaspec.modalities import parse_subset
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.released.checkpoint import STATEMENT
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.regions import Region
+from tests.released_reference import SMALL, random_net
 
 AFFINE = np.array([[-4.0, 0, 0, 40], [0, -4, 0, 44], [0, 0, 5, -30], [0, 0, 0, 1]])
 SHAPE = (20, 22, 12)
@@ -441,6 +445,58 @@ def test_mistakes_in_evaluate(
     code, out, err = say("evaluate", *given, "--weights", weights)
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("Error: Expected ")
+    assert message in err
+    assert files_in(tmp_path) == before
+
+
+def test_a_checkpoint_of_the_released_code_is_converted_and_predicts(case: Path, tmp_path: Path, say: Say) -> None:
+    source, out = tmp_path / "final.pth", tmp_path / "out.safetensors"
+    torch.save({"model": random_net(2, **SMALL), "iter": 12}, source)
+    assert say("convert", source, out) == (0, f"Wrote {out}\n", "")
+    code, printed, err = say("convert", source, out)
+    assert (code, printed) == (1, "")
+    assert err.startswith(f"Error: Expected no file at {out}")
+    for weights in (source, out):
+        code, printed, _ = say("info", "--weights", weights)
+        assert code == 0
+        assert "of the released code" in printed
+        assert re.search(r"iterations +12\n", printed)
+    with safe_open(out, framework="pt") as file:
+        tensors, header = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    header["config"] = header["config"].replace("[80, 160, 160]", "[16, 64, 64]")  # as it is, a test would take long
+    save_file(tensors, out, header)
+
+    few_levels = np.where(np.indices(SHAPE).sum(0) % 9 > 0, 100 + np.indices(SHAPE).sum(0) % 9, 0).astype(np.int16)
+    for ending in ("t1", "t2"):
+        save(case / f"BraTS_1_{ending}.nii.gz", few_levels)
+    common = ("predict", case, "--available", "t1,t2", "--out", tmp_path / "seg.nii.gz", "--device", "cpu")
+    code, printed, err = say(*common, "--weights", out, "--report")
+    assert code == 0, err
+    assert STATEMENT in err
+    assert "Note: These weights learned from voxels of 1 mm" in err
+    assert "Missing: FLAIR, T1c; the shared features of the first available modality stood in." in err
+    assert labels_of(tmp_path / "seg.nii.gz").shape == SHAPE
+    assert "first available modality" in (tmp_path / "seg.json").read_text()
+    code, _, err = say("predict", "--from", tmp_path / "seg.json", "--out", tmp_path / "again.nii.gz")
+    assert code == 0, err
+    np.testing.assert_array_equal(labels_of(tmp_path / "again.nii.gz"), labels_of(tmp_path / "seg.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04 and nothing more", "torch.save has written in full"),
+        (b"\x80\x02}.", "(.pth, .pt)"),
+        (None, "nothing at"),
+    ],
+)
+def test_mistakes_in_convert(content: bytes | None, message: str, tmp_path: Path, say: Say) -> None:
+    if content is not None:
+        (tmp_path / "final.pth").write_bytes(content)
+    before = files_in(tmp_path)
+    code, printed, err = say("convert", tmp_path / "final.pth", tmp_path / "out.safetensors")
+    assert (code, printed) == (1, "")
+    assert re.fullmatch(r"Error: Expected [^\n]+\n", err)
     assert message in err
     assert files_in(tmp_path) == before
 

@@ -10,6 +10,7 @@ import typer
 
 from napari_shaspec.cli.ablate import ablate
 from napari_shaspec.cli.cohort import cohort
+from napari_shaspec.cli.convert import convert
 from napari_shaspec.cli.evaluate import evaluate
 from napari_shaspec.cli.info import info
 from napari_shaspec.cli.predict import predict
@@ -36,7 +37,7 @@ INTERRUPTED = 130
 """What shells expect after Ctrl-C (128 + SIGINT)."""
 
 app = typer.Typer(add_completion=False)
-for command in (view, predict, cohort, evaluate, simulate, train, ablate, info):
+for command in (view, predict, cohort, evaluate, simulate, train, ablate, convert, info):
     app.command()(command)
 
 

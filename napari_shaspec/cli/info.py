@@ -20,6 +20,7 @@ def info(weights: Weights = None) -> None:
 
     from napari_shaspec.inference.devices import fast_precision, working_devices
     from napari_shaspec.model.checkpoint import load_checkpoint
+    from napari_shaspec.model.config import ModelConfig
 
     _show("napari-shaspec", __version__)
     _show("python", f"{platform.python_version()} on {platform.platform()}")
@@ -30,12 +31,15 @@ def info(weights: Weights = None) -> None:
         _show(f"device {device}", f"works, {precision} by default")
     checkpoint = load_checkpoint(weights)
     config = checkpoint.model.config
-    finest, coarsest = config.voxel_mm
     _show("weights", str(checkpoint.path))
     _show("sha256", checkpoint.sha256)
     _show("statement", checkpoint.statement or "none")
     _show("modalities", ", ".join(config.modalities))
-    _show("voxels", f"{finest:g} to {coarsest:g} mm")
+    if isinstance(config, ModelConfig):
+        finest, coarsest = config.voxel_mm
+        _show("voxels", f"{finest:g} to {coarsest:g} mm")
+    else:
+        _show("network", "of the released code; voxels as they are stored")
     _show("reliability", checkpoint.reliability.source if checkpoint.reliability is not None else "not measured")
     _show_training(checkpoint.training)
 

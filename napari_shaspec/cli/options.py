@@ -16,7 +16,10 @@ class Precision(StrEnum):
     FLOAT32 = "float32"
 
 
-Weights: TypeAlias = Annotated[Path | None, typer.Option(help="A checkpoint; the bundled one if left out.")]
+Weights: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="A checkpoint (.safetensors, or .pth of the released code); the bundled one if left out."),
+]
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or mps; `info` lists those that work here.")]
 ChosenPrecision: TypeAlias = Annotated[
     Precision, typer.Option("--precision", help="auto takes the fastest of the device; float32 is the same everywhere.")

@@ -208,7 +208,7 @@ def _say_how(session: Session, prediction: Prediction, seconds: float) -> None:
     missing = [modality.title for modality in Modality if modality not in prediction.available]
     say(f"Predicted from {', '.join(used)} in {seconds:.1f} s.")
     if missing:
-        say(f"Missing: {', '.join(missing)}; the mean of the available shared features stood in.")
+        say(f"Missing: {', '.join(missing)}; the {session.config.stand_in} stood in.")
 
 
 def _write(

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
-from napari_shaspec.model.config import ModelConfig
-from napari_shaspec.model.shaspec import Encoding, ShaSpec
+from napari_shaspec.model.networks import Network, NetworkConfig
+from napari_shaspec.model.shaspec import Encoding
 
 FULL = ("out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory")
 """How CUDA and MPS, and the CPU's allocator on Windows, Linux and macOS, say that there is no room."""
@@ -26,7 +26,7 @@ class Engine(Protocol):
     """What a session needs from a runtime."""
 
     @property
-    def config(self) -> ModelConfig:
+    def config(self) -> NetworkConfig:
         """Of the network that it runs."""
 
     @property
@@ -55,24 +55,24 @@ class TorchEngine:
     Parameters
     ----------
     model
-        Copied, so that sessions on several devices can share one.
+        Never changed, so that sessions on several devices can share one; on the CPU they share its memory, too.
     device
         A name that `choose_device` knows.
     precision
         ``auto`` for the format that is fastest on the device, or ``float32``.
     """
 
-    def __init__(self, model: ShaSpec, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(self, model: Network, device: str = "auto", precision: str = "auto") -> None:
         if precision not in {"auto", "float32"}:
             raise ShaSpecError("a precision of auto or float32", precision, "Choose one of them")
         self._device = choose_device(device)
         self._precision = precision
         self._dtype = fast_precision(self._device) if precision == "auto" else torch.float32
         self._source = model
-        self._model = in_fast_layout(copy.deepcopy(model).to(self._device)).eval()
+        self._model = in_fast_layout(_with_own_parameters(model).to(self._device)).eval()
 
     @property
-    def config(self) -> ModelConfig:
+    def config(self) -> NetworkConfig:
         """Of the network."""
         return self._model.config
 
@@ -117,6 +117,13 @@ class TorchEngine:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+
+def _with_own_parameters(model: Network) -> Network:
+    """A copy whose parameters are objects of their own, so that it can move, over memory that is shared until then."""
+    with torch.no_grad():
+        shared = {id(each): torch.nn.Parameter(each.detach(), each.requires_grad) for each in model.parameters()}
+    return copy.deepcopy(model, shared)
 
 
 class _memory_errors:  # noqa: N801 (used like a function)

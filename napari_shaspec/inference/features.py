@@ -19,9 +19,11 @@ from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.feature_choice import FeatureChoice, FeatureKind, FeatureView
 from napari_shaspec.inference.grid import Axis, apply_weights
-from napari_shaspec.inference.session import OVERLAP, Session
+from napari_shaspec.inference.procedure import OVERLAP
+from napari_shaspec.inference.session import Session
 from napari_shaspec.inference.tiling import taper
 from napari_shaspec.modalities import Modality
+from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.fusion import stand_in
 
 SAMPLES = 50_000
@@ -74,9 +76,20 @@ class FeatureAtlas:
     ----------
     session
         Whose case and network they are of.
+
+    Raises
+    ------
+    ShaSpecError
+        For a network of the released code: its levels do not halve evenly, and its raw skips are not kept.
     """
 
     def __init__(self, session: Session) -> None:
+        if not isinstance(session.config, ModelConfig):
+            raise ShaSpecError(
+                "a network of this program to show feature maps of",
+                "one of the released code",
+                "Choose other weights under Model, or look at the predictions alone",
+            )
         self.session = session
         self._cancelled: Callable[[], bool] = lambda: False
         self._grid = session.fine_grid
@@ -89,11 +102,11 @@ class FeatureAtlas:
     @property
     def levels(self) -> int:
         """How many levels the network has."""
-        return len(self.session.config.widths)
+        return len(self.session.config.map_widths)
 
     def channels(self, level: int) -> int:
         """How many channels a level has."""
-        return self.session.config.widths[self._level(level)]
+        return self.session.config.map_widths[self._level(level)]
 
     def render(
         self,

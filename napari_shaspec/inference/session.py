@@ -15,24 +15,16 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.cache import FeatureCache
 from napari_shaspec.inference.canvas import Canvas, TileResult
 from napari_shaspec.inference.engine import Engine, OutOfMemoryError, TorchEngine
-from napari_shaspec.inference.grid import WorkingGrid, working_grid
+from napari_shaspec.inference.grid import WorkingGrid
 from napari_shaspec.inference.prediction import Prediction
-from napari_shaspec.inference.preprocess import PreparedImage, cut, prepare
-from napari_shaspec.inference.tiling import most_wanted_first, tile_boxes
+from napari_shaspec.inference.preprocess import PreparedImage, cut
+from napari_shaspec.inference.procedure import SHORTEST_TILE, procedure_for
+from napari_shaspec.inference.tiling import most_wanted_first
 from napari_shaspec.modalities import Modality, subset_name
-from napari_shaspec.model.config import ModelConfig
-from napari_shaspec.model.shaspec import Encoding, ShaSpec
+from napari_shaspec.model.networks import Network, NetworkConfig
+from napari_shaspec.model.shaspec import Encoding
 from napari_shaspec.regions import Region
 from napari_shaspec.volume import Case
-
-GIB = 2**30
-LONGEST_TILE = 96
-"""Voxels along an axis of a fine tile; at 2 mm most brains then fit in one or two."""
-
-SHORTEST_TILE = 32
-"""Below this, tiles are mostly overlap: a device that has no room for it is of no use."""
-
-OVERLAP = 16
 
 
 class Session:
@@ -49,23 +41,23 @@ class Session:
     precision
         ``auto`` or ``float32``.
     cache_bytes
-        Memory for encodings; a small budget costs time, never results.
+        Memory for encodings; a small budget costs time, never results. By default what a case of the usual size needs:
+        2 GiB, and 4 GiB for networks of the released code.
     engine
         Instead of the torch engine on ``device``.
     """
 
     def __init__(
         self,
-        model: ShaSpec,
+        model: Network,
         case: Case,
         *,
         device: str = "auto",
         precision: str = "auto",
-        cache_bytes: int = 2 * GIB,
+        cache_bytes: int | None = None,
         engine: Engine | None = None,
     ) -> None:
         self.case = case
-        self.notes: tuple[str, ...] = ()
         self._engine: Engine = engine or TorchEngine(model, device, precision)
         config = self._engine.config
         unknown = sorted(set(case.available) - set(config.modalities))
@@ -81,10 +73,10 @@ class Session:
                 f"{config.spatial_dims}-D, {config.in_channels} channels, {', '.join(config.outputs)}",
                 "Choose another checkpoint",
             )
-        finest, coarsest = config.voxel_mm
-        self.coarse_grid = working_grid(case.grid, coarsest)
-        self.fine_grid = working_grid(case.grid, finest) if finest < coarsest else self.coarse_grid
-        self._cache = FeatureCache(cache_bytes)
+        self._procedure = procedure_for(config)
+        self.notes = self._procedure.notes(case.grid)
+        self.coarse_grid, self.fine_grid = self._procedure.grids(case.grid)
+        self._cache = FeatureCache(self._procedure.cache_bytes if cache_bytes is None else cache_bytes)
         self._prepared: dict[Modality, dict[float, PreparedImage]] = {}
         self._longest = self._longest_tiles()
 
@@ -161,9 +153,14 @@ class Session:
         return cut(self._image(modality, grid).image, box) != 0
 
     @property
-    def config(self) -> ModelConfig:
+    def config(self) -> NetworkConfig:
         """Of the network."""
         return self._engine.config
+
+    @property
+    def cached_bytes(self) -> int:
+        """Memory that encodings take at the moment."""
+        return self._cache.used_bytes
 
     @property
     def device(self) -> str:
@@ -171,17 +168,13 @@ class Session:
         return self._engine.device.type
 
     def field(self, available: Collection[Modality], grid: WorkingGrid) -> Box:
-        """The box of a working grid that holds the brain, judged by the available images alone.
+        """The box of a working grid that is predicted, judged by the available images alone.
 
-        It grows to a lattice of 8 voxels, so that brain masks that differ a little give the same box, and encodings
-        serve for every subset.
+        For our own networks it holds the brain and grows to a lattice of 8 voxels, so that brain masks that differ a
+        little give the same box, and encodings serve for every subset.
         """
-        stride = self._engine.config.stride
-        boxes = [self._image(modality, grid).foreground for modality in sorted(available)]
-        field = boxes[0]
-        for box in boxes[1:]:
-            field = field.union(box)
-        return field.snapped(max(8, stride), max(SHORTEST_TILE, 2 * stride))
+        foregrounds = [self._image(modality, grid).foreground for modality in sorted(available)]
+        return self._procedure.field(grid, foregrounds)
 
     def _passes(self, chosen: frozenset[Modality], viewport: Box | None) -> Iterator[TileResult]:
         channels = len(self._engine.config.outputs)
@@ -191,21 +184,26 @@ class Session:
         overview_tiles = self._tiles(overview.field, coarse)
         detail_tiles = self._tiles(detail.field, fine) if fine is not coarse else []
         total = len(overview_tiles) + len(detail_tiles)
+        overlap, stage, judge = self._procedure.overlap, self._procedure.first_stage, self._procedure.judged
+        if not detail_tiles:
+            view = coarse.box_from_source(viewport) if viewport is not None else None
+            overview_tiles = most_wanted_first(overview_tiles, overview.probabilities()[-1], overview.field.start, view)
         for done, box in enumerate(overview_tiles, 1):
-            overview.put_tile(box, self._decode(chosen, coarse, box), OVERLAP)
-            yield TileResult(*overview.on_source(box), "coarse", done, total)
+            overview.put_tile(box, self._decode(chosen, coarse, box), overlap)
+            place, probabilities = overview.on_source(box)
+            yield TileResult(place, judge(probabilities), stage, done, total)
         if not detail_tiles:
             return
         detail.put_coarse(overview)
         view = fine.box_from_source(viewport) if viewport is not None else None
         wanted = most_wanted_first(detail_tiles, detail.probabilities()[-1], detail.field.start, view)
         for done, box in enumerate(wanted, len(overview_tiles) + 1):
-            detail.put_tile(box, self._decode(chosen, fine, box), OVERLAP)
-            yield TileResult(*detail.on_source(box), "fine", done, total)
+            detail.put_tile(box, self._decode(chosen, fine, box), overlap)
+            place, probabilities = detail.on_source(box)
+            yield TileResult(place, judge(probabilities), "fine", done, total)
 
     def _tiles(self, field: Box, grid: WorkingGrid) -> list[Box]:
-        longest = self._longest[grid.spacing_mm]
-        return tile_boxes(field, longest, min(OVERLAP, longest // 4), self._engine.config.stride)
+        return self._procedure.tiles(field, self._longest[grid.spacing_mm])
 
     def _decode(self, chosen: frozenset[Modality], grid: WorkingGrid, box: Box) -> Tensor:
         return self._engine.decode({modality: self.encoding(modality, grid, box) for modality in sorted(chosen)})
@@ -213,7 +211,7 @@ class Session:
     def _image(self, modality: Modality, grid: WorkingGrid) -> PreparedImage:
         if modality not in self._prepared:
             grids = [self.coarse_grid] if self.fine_grid is self.coarse_grid else [self.coarse_grid, self.fine_grid]
-            images = prepare(self.case.images[modality], grids, self._engine.config.normalisation)
+            images = self._procedure.prepare(self.case.images[modality], modality, grids)
             self._prepared[modality] = {each.spacing_mm: image for each, image in zip(grids, images, strict=True)}
         return self._prepared[modality][grid.spacing_mm]
 
@@ -229,6 +227,7 @@ class Session:
 
     def _fall_back(self, error: OutOfMemoryError) -> None:
         """Halve the tiles; at the shortest, move to the CPU with long ones again."""
+        kept_bytes = self._cache.used_bytes
         self._cache.clear()
         device = self._engine.device
         longest = max(self._longest.values())
@@ -236,16 +235,20 @@ class Session:
             shorter = max(SHORTEST_TILE, longest // 2)
             self._longest = {spacing: min(side, shorter) for spacing, side in self._longest.items()}
             note = f"{device} ran out of memory: tiles of at most {shorter} voxels a side instead."
+        elif self._procedure.longest() is None and kept_bytes:
+            self._cache = FeatureCache(0)
+            note = f"{device} ran out of memory: nothing is kept for toggles, which take longer instead."
         elif device.type != "cpu":
             self._engine = self._engine.on_cpu()
             self._longest = self._longest_tiles()
             note = f"{device} has no memory for the smallest tile: the CPU runs the network instead."
         else:
             raise ShaSpecError(
-                "memory for a tile of 32 voxels a side", f"none ({error})", "Close other programs and try again"
+                "memory for a tile of the smallest size", f"none ({error})", "Close other programs and try again"
             ) from error
         self.notes = (*self.notes, note)
 
     def _longest_tiles(self) -> dict[float, int]:
-        # The overview is meant to be one tile, so that the network sees the whole brain at once.
-        return {self.fine_grid.spacing_mm: LONGEST_TILE, self.coarse_grid.spacing_mm: 2 * LONGEST_TILE}
+        coarse, fine = self._procedure.longest() or (0, 0)
+        # In this order: where both grids are one, it takes the coarse one's.
+        return {self.fine_grid.spacing_mm: fine, self.coarse_grid.spacing_mm: coarse}

@@ -1,9 +1,12 @@
-"""Weights in a file: safetensors, with everything that rebuilds the network in its header. Nothing is unpickled."""
+"""Weights in a file: safetensors, with everything that rebuilds the network in its header.
+
+Checkpoints of the authors' released code are read too (`model.released`); nothing of them, or of any file, is run.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,18 @@ from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
+from napari_shaspec.io.report import file_sha256
 from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.networks import Network
+from napari_shaspec.model.released.checkpoint import (
+    ARCHITECTURE,
+    STATEMENT,
+    build_released,
+    check_shapes,
+    read_released,
+)
+from napari_shaspec.model.released.config import ReleasedConfig
+from napari_shaspec.model.released.pickled import is_legacy, is_pickled
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.reliability import Reliability
@@ -42,7 +56,7 @@ class Checkpoint:
         What these weights reach, by subset and region; None where nobody has measured it.
     """
 
-    model: ShaSpec
+    model: Network
     statement: str
     training: dict[str, Any]
     path: Path
@@ -98,19 +112,99 @@ def _write(tensors: dict[str, Tensor], header: dict[str, str], path: Path) -> No
         place.write_bytes(save(tensors, metadata=header))
 
 
+def convert_checkpoint(source: Path, out: Path, *, overwrite: bool = False) -> None:
+    """Write a checkpoint of the released code as safetensors, its weights as they were trained.
+
+    Raises
+    ------
+    ShaSpecError
+        If the source is not such a checkpoint, or if the file cannot be written.
+    """
+    _check_there(source)
+    if not is_pickled(source):
+        raise ShaSpecError(
+            "a checkpoint that torch.save has written (.pth, .pt)", source.name, "Other files need no conversion"
+        )
+    config, weights, training = read_released(source)
+    header = {
+        "format": FORMAT,
+        "architecture": ARCHITECTURE,
+        "config": json.dumps(config.to_dict()),
+        "training": json.dumps({**training, "sha256": file_sha256(source)}),
+        "statement": STATEMENT,
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in weights}
+    with replacing(out, overwrite=overwrite) as place:
+        place.write_bytes(save(tensors, metadata=header))
+
+
 def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
     """Rebuild a network from its file alone; without a path, the bundled weights.
 
     Raises
     ------
     ShaSpecError
-        If the file is missing, is not safetensors, was not written by this program, or does not fit its configuration.
+        If the file is missing, is of another kind, was not written by this program or by the released code, or does not
+        fit its configuration.
     """
     path = BUNDLED if path is None else Path(path)
+    _check_there(path)
+    if is_pickled(path):
+        config, weights, training = read_released(path)
+        return Checkpoint(build_released(config, weights), STATEMENT, training, path, file_sha256(path))
     header, stored = _read(path)
     tensors = {name: tensor.to(torch.float32) for name, tensor in stored.items()}
+    del stored  # the tensors are drained while the network is built
+    entries, training = _parsed(header, "config", path), _parsed(header, "training", path)
+    match header.get("architecture"):
+        case None:
+            model: Network = _own(ModelConfig.from_dict(entries), tensors)
+        case str(name) if name == ARCHITECTURE:
+            released = ReleasedConfig.from_dict(entries)
+            check_shapes(released, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+            model = build_released(released, _drained(tensors))
+        case other:
+            raise ShaSpecError(
+                f"our own network or {ARCHITECTURE!r}",
+                f"{other!r} in {path.name}",
+                "Choose a file written by this version of napari-shaspec",
+            )
+    reliability = Reliability.from_dict(_parsed(header, "reliability", path)) if "reliability" in header else None
+    return Checkpoint(model, header.get("statement", ""), training, path, file_sha256(path), reliability)
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise ShaSpecError("a checkpoint file", f"nothing at {path}", "Check the path, or leave it out for the bundled")
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a file of this program."""
+    _check_there(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {
+                name: file.get_tensor(name).clone()  # a copy, not the file mapped into memory
+                for name in file.keys()  # noqa: SIM118 (not a mapping)
+            }
+    except (SafetensorError, OSError) as error:
+        hint = "Choose a file written by napari-shaspec, or a .pth of the released code; bare pickles are not opened"
+        if is_legacy(path):
+            hint = "This is the format of torch before 1.6: save it again with a newer torch, where it was trained"
+        raise ShaSpecError("a .safetensors checkpoint", f"{path.name}, which is not one ({error})", hint) from error
+    if header.get("format") != FORMAT:
+        raise ShaSpecError(
+            f"a checkpoint of format {FORMAT!r}",
+            f"{header.get('format')!r} in {path.name}",
+            "Choose a file written by this version of napari-shaspec",
+        )
+    return header, tensors
+
+
+def _own(config: ModelConfig, tensors: dict[str, Tensor]) -> ShaSpec:
     with torch.device("meta"):  # takes neither memory nor random numbers before the shapes are known to fit
-        model = ShaSpec(ModelConfig.from_dict(_parsed(header, "config", path)))
+        model = ShaSpec(config)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wanted != found:
@@ -121,37 +215,13 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
             "The file is damaged or was edited: get it again",
         )
     model.load_state_dict(tensors, assign=True)
-    model.eval().requires_grad_(requires_grad=False)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    training = _parsed(header, "training", path)
-    reliability = Reliability.from_dict(_parsed(header, "reliability", path)) if "reliability" in header else None
-    return Checkpoint(model, header.get("statement", ""), training, path, digest, reliability)
+    return model.eval().requires_grad_(requires_grad=False)
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Header and tensors of a file of this program."""
-    if not path.is_file():
-        raise ShaSpecError("a checkpoint file", f"nothing at {path}", "Check the path, or leave it out for the bundled")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {
-                name: file.get_tensor(name).clone()  # a copy, not the file mapped into memory
-                for name in file.keys()  # noqa: SIM118 (not a mapping)
-            }
-    except (SafetensorError, OSError) as error:
-        raise ShaSpecError(
-            "a .safetensors checkpoint",
-            f"{path.name}, which is not one ({error})",
-            "Choose a file written by napari-shaspec; pickled files (.pt, .pth, .ckpt) are not opened",
-        ) from error
-    if header.get("format") != FORMAT:
-        raise ShaSpecError(
-            f"a checkpoint of format {FORMAT!r}",
-            f"{header.get('format')!r} in {path.name}",
-            "Choose a file written by this version of napari-shaspec",
-        )
-    return header, tensors
+def _drained(tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """All of them, each forgotten once it is used."""
+    while tensors:
+        yield tensors.popitem()
 
 
 def _parsed(header: dict[str, str], key: str, path: Path) -> dict[str, Any]:

@@ -105,6 +105,11 @@ class ModelConfig:
         return int(2 ** (len(self.widths) - 1))
 
     @property
+    def map_widths(self) -> tuple[int, ...]:
+        """Channels of every level of an encoder, full resolution first."""
+        return self.widths
+
+    @property
     def stand_in(self) -> str:
         """What is taken for a missing modality, in words."""
         return _IN_WORDS[self.substitution]

@@ -23,6 +23,7 @@ from napari_shaspec.plugin.state import PluginState, Status
 
 BUNDLED = "bundled"
 OTHER = "choose a file..."
+CHECKPOINTS = "Checkpoints (*.safetensors *.pth *.pt)"
 
 
 class RunPanel(QWidget):
@@ -171,7 +172,7 @@ class RunPanel(QWidget):
         if self.model.itemText(index) == BUNDLED and index == 0:
             self.model_chosen.emit(None)
         elif index == self.model.count() - 1:
-            name, _ = QFileDialog.getOpenFileName(self, "Choose a checkpoint", "", "Checkpoints (*.safetensors)")
+            name, _ = QFileDialog.getOpenFileName(self, "Choose a checkpoint", "", CHECKPOINTS)
             self.set_model(self._weights)
             if name:
                 self.model_chosen.emit(Path(name))

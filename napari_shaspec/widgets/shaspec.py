@@ -424,7 +424,7 @@ class ShaSpecWidget(QWidget):
             self.layers.point_at(result.labels)
         self._show_layers_of_result()
         self.run.set_devices(("auto", *list_devices()), self.controller.device)
-        self.features_panel.set_levels(result.checkpoint.model.config.widths)
+        self.features_panel.set_levels(result.checkpoint.model.config.map_widths)
         if self.features_panel.button.isChecked():
             self._features_wanted(self.features_panel.choice())
 

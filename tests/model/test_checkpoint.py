@@ -193,7 +193,7 @@ class Payload:
 def test_pickled_files_are_never_unpickled(tmp_path: Path, pack: Callable[[Any, Path], None], name: str) -> None:
     trace = tmp_path / "trace"
     pack({"model": Payload(trace)}, tmp_path / name)
-    with pytest.raises(ShaSpecError, match=r"pickled files \(.pt, .pth, .ckpt\) are not opened"):
+    with pytest.raises(ShaSpecError, match=r"which wants \w+\.mkdir to be run|bare pickles are not opened"):
         load_checkpoint(tmp_path / name)
     assert not trace.exists()
     pickle.loads(pickle.dumps(Payload(trace)))  # noqa: S301 (shows that the payload would have been seen)
