@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from napari_shaspec.cli.avmnist import avmnist
 from napari_shaspec.cli.evaluate import evaluate
 from napari_shaspec.cli.info import info
 from napari_shaspec.cli.predict import predict
@@ -19,14 +20,21 @@ from napari_shaspec.errors import ShaSpecError
 
 PROGRAM = "napari-shaspec"
 DEBUG = "--debug"
-EXTRAS = {"lightning": "train", "nilearn": "train", "napari": "napari", "qtpy": "napari"}
+EXTRAS = {
+    "lightning": "train",
+    "librosa": "avmnist",
+    "matplotlib": "avmnist",
+    "napari": "napari",
+    "nilearn": "train",
+    "qtpy": "napari",
+}
 """The extra that brings a package which not everybody needs."""
 
 INTERRUPTED = 130
 """What shells expect after Ctrl-C (128 + SIGINT)."""
 
 app = typer.Typer(add_completion=False)
-for command in (view, predict, evaluate, simulate, train, info):
+for command in (view, predict, evaluate, simulate, train, avmnist, info):
     app.command()(command)
 
 
