@@ -49,6 +49,8 @@ class Method(ABC):
         Images without and pairs with sound in each step. Without pairs a method does not depend on the share of sound.
     full_sound
         Whether the pairs are all training pairs, as for the upper bound.
+    weight_decay
+        Of Adam.
     """
 
     title: str
@@ -56,6 +58,7 @@ class Method(ABC):
     images: int = 50
     pairs: int = 8
     full_sound: bool = False
+    weight_decay: float = 0.01
 
     @property
     def depends_on_rate(self) -> bool:

@@ -78,11 +78,27 @@ class SharedEncoder(nn.Module):
         return (), self.layers(functional.pad(standard, (before, after, before, after)))
 
 
-class Head(nn.Sequential):
-    """FC, ReLU, dropout, FC: features (B, features) -> logits (B, 10)."""
+class Head(nn.Module):
+    """FC, ReLU, dropout, FC."""
 
-    def __init__(self, features: int, hidden: int = HIDDEN) -> None:
-        super().__init__(nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, DIGITS))
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(features, HIDDEN)
+        self.dropout = nn.Dropout(0.5)
+        self.last = nn.Linear(HIDDEN, DIGITS)
+
+    def hidden(self, features: Tensor) -> Tensor:
+        """(..., features) -> (..., 64)."""
+        return functional.relu(self.first(features))
+
+    def classified(self, hidden: Tensor) -> Tensor:
+        """(..., 64) -> logits (..., 10)."""
+        logits: Tensor = self.last(self.dropout(hidden))
+        return logits
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, features) -> logits (B, 10)."""
+        return self.classified(self.hidden(features))
 
 
 class FusedHead(nn.Module):

@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from napari_shaspec.classification.av_mnist import MODALITIES, AudiovisionMNIST
+from napari_shaspec.classification.imputation import AdversarialImputation, AutoencoderImputation, FullToMissing
 from napari_shaspec.classification.methods import Available, Both, ImageOnly, Method, ShaSpecMethod, ShaSpecWithoutSound
+from napari_shaspec.classification.smil import Smil
 from napari_shaspec.classification.training import Recipe, Score, train_row
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
@@ -29,6 +31,10 @@ METHODS: Mapping[str, Method] = {
     "shaspec": ShaSpecMethod(),
     "both": Both(),
     "shaspec-images": ShaSpecWithoutSound(),
+    "smil": Smil(),
+    "full2miss": FullToMissing(),
+    "gan": AdversarialImputation(),
+    "autoencoder": AutoencoderImputation(),
     "shaspec-mse": ShaSpecMethod(AlignmentLoss.MSE),
     "shaspec-kl": ShaSpecMethod(AlignmentLoss.KL),
     "shaspec-ce": ShaSpecMethod(AlignmentLoss.CE),

@@ -32,7 +32,7 @@ class Recipe:
 
     Parameters
     ----------
-    epochs, learning_rate, weight_decay
+    epochs, learning_rate
         Of Adam; the learning rate falls by 10 % every 20 epochs.
     batch
         Images of a step; an epoch is one pass over the images that are fitted to.
@@ -42,7 +42,6 @@ class Recipe:
 
     epochs: int = 60
     learning_rate: float = 0.001
-    weight_decay: float = 0.01
     batch: int = 50
     augment: bool = True
 
@@ -111,7 +110,7 @@ def fit(
     ensemble: Ensemble, method: Method, training: Pairs, splits: Sequence[Split], seeds: Sequence[int], recipe: Recipe
 ) -> Iterator[int]:
     """Train, and hand over after each epoch, counted from 1."""
-    optimizer = torch.optim.Adam(ensemble.parameters.values(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.Adam(ensemble.parameters.values(), recipe.learning_rate, weight_decay=method.weight_decay)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 20, 0.9)
     draws = [RunDraws(method, split, seed, recipe) for split, seed in zip(splits, seeds, strict=True)]
     for epoch in range(1, recipe.epochs + 1):

@@ -26,6 +26,7 @@ EXTRAS = {
     "matplotlib": "avmnist",
     "napari": "napari",
     "nilearn": "train",
+    "psutil": "avmnist",
     "qtpy": "napari",
 }
 """The extra that brings a package which not everybody needs."""

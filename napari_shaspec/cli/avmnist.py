@@ -26,9 +26,17 @@ def avmnist(  # noqa: PLR0913 (a command's options are its parameters)
     ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=1)] = 60,
     augment: Annotated[bool, typer.Option(help="Move the training images at random.")] = True,
+    compute: Annotated[
+        bool, typer.Option("--compute", help="Measure what ShaSpec and SMIL cost, instead of how good they are.")
+    ] = False,
 ) -> None:
     """Train and test ShaSpec and what it is compared with on images of digits that seldom come with their sound."""
     from napari_shaspec.classification.av_mnist import read_av_mnist
+
+    _make_folder(out)
+    if compute:
+        _measure(data, out)
+        return
     from napari_shaspec.classification.report import markdown, table, write_table
     from napari_shaspec.classification.results import METHODS, rows_of, train_missing
     from napari_shaspec.classification.training import Recipe
@@ -38,7 +46,6 @@ def avmnist(  # noqa: PLR0913 (a command's options are its parameters)
     unknown = [name for name in chosen if name not in METHODS]
     if unknown:
         raise ShaSpecError(f"methods out of {', '.join(METHODS)}", unknown[0], "Correct the name")
-    _make_folder(out)
     with progress_bar("reading recordings") as advance:
         results = train_missing(
             lambda: read_av_mnist(data),
@@ -51,6 +58,17 @@ def avmnist(  # noqa: PLR0913 (a command's options are its parameters)
     lines = table(results, shares)
     written = write_table(lines, out)
     typer.echo(markdown(lines))
+    say(f"Wrote {', '.join(str(path) for path in written)}")
+
+
+def _measure(data: Path, out: Path) -> None:
+    from napari_shaspec.classification.av_mnist import read_av_mnist
+    from napari_shaspec.classification.compute import costs, markdown, write_costs
+
+    with progress_bar("reading recordings") as advance:
+        found = costs(read_av_mnist(data), advance)
+    written = write_costs(found, out)
+    typer.echo(markdown(found))
     say(f"Wrote {', '.join(str(path) for path in written)}")
 
 
