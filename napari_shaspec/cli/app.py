@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from napari_shaspec.cli.avmnist import avmnist
 from napari_shaspec.cli.evaluate import evaluate
 from napari_shaspec.cli.features import features
 from napari_shaspec.cli.info import info
@@ -22,9 +23,11 @@ PROGRAM = "napari-shaspec"
 DEBUG = "--debug"
 EXTRAS = {
     "lightning": "train",
+    "librosa": "avmnist",
     "matplotlib": "plots",
     "napari": "napari",
     "nilearn": "train",
+    "psutil": "avmnist",
     "qtpy": "napari",
     "sklearn": "plots",
 }
@@ -34,7 +37,7 @@ INTERRUPTED = 130
 """What shells expect after Ctrl-C (128 + SIGINT)."""
 
 app = typer.Typer(add_completion=False)
-for command in (view, predict, evaluate, features, simulate, train, info):
+for command in (view, predict, evaluate, features, simulate, train, avmnist, info):
     app.command()(command)
 
 

@@ -25,6 +25,7 @@ class ResidualFusion(nn.Module):
 
     def __init__(self, dims: int, channels: int) -> None:
         super().__init__()
+        self.channels = channels
         self.projection = convolution(dims, 2 * channels, channels)
 
     def forward(self, shared: Tensor, specific: Tensor) -> Tensor:
