@@ -11,6 +11,7 @@ import typer
 from napari_shaspec.cli.avmnist import avmnist
 from napari_shaspec.cli.evaluate import evaluate
 from napari_shaspec.cli.features import features
+from napari_shaspec.cli.imagetext import imagetext
 from napari_shaspec.cli.info import info
 from napari_shaspec.cli.predict import predict
 from napari_shaspec.cli.screen import say
@@ -37,7 +38,7 @@ INTERRUPTED = 130
 """What shells expect after Ctrl-C (128 + SIGINT)."""
 
 app = typer.Typer(add_completion=False)
-for command in (view, predict, evaluate, features, simulate, train, avmnist, info):
+for command in (view, predict, evaluate, features, simulate, train, avmnist, imagetext, info):
     app.command()(command)
 
 

@@ -40,9 +40,12 @@ class FeatureMarks:
         viewer.layers.events.removed.connect(self._on_removed)
 
     def point_at(self, placed: PlacedPlot, point: int) -> None:
-        """Move the slices to a point's place, and put a cross on it."""
+        """Move the slices to the voxel at a point's place, and put a cross on it."""
         viewer, placement = self._viewer, Placement.of(placed.grid)
-        world = placed.place_mm(point)[::-1]
+        exact = np.linalg.solve(placement.affine, np.append(placed.place_mm(point)[::-1], 1.0))[:3]
+        # Of a whole voxel, so that the cross lies in the slice.
+        voxel = np.round(exact)
+        world = (placement.affine @ np.append(voxel, 1.0))[:3]
         if self.place is None:
             # In voxels like the images: in mm it would change the step of the sliders.
             shown = placement.affine[:3, :3]
@@ -55,12 +58,11 @@ class FeatureMarks:
                 size=size,
                 face_color="white",
                 border_color="black",
-                out_of_slice_display=True,
                 **placement.keywords(),
             )
             self.place.current_size = size
             viewer.layers.selection.active = active
-        self.place.data = np.linalg.solve(placement.affine, np.append(world, 1.0))[None, :3]
+        self.place.data = voxel[None]
         if viewer.dims.ndim == 3:
             viewer.dims.set_point(range(3), [float(value) for value in world])
 

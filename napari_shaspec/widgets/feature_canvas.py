@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.backend_bases import MouseButton
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from matplotlib.path import Path
@@ -21,7 +22,7 @@ REACH_PIXELS = 15
 """A click this near to a point means it."""
 
 
-class FeatureCanvas(FigureCanvasQTAgg):  # type: ignore[misc]
+class FeatureCanvas(FigureCanvasQTAgg):
     """A plot, and what the mouse chooses in it."""
 
     picked = Signal(int)
@@ -77,7 +78,9 @@ class FeatureCanvas(FigureCanvasQTAgg):  # type: ignore[misc]
                 points.set_visible(kind in self._shown)
             x, y = self._plot.placed[self._chosen].T
             self.axes.scatter(x, y, s=50, facecolors="none", edgecolors=self._text, linewidths=0.8)
-            self._lasso = LassoSelector(self.axes, self._on_line, props={"color": self._text}, button=[1])
+            self._lasso = LassoSelector(
+                self.axes, self._on_line, props={"color": self._text}, button=[MouseButton.LEFT]
+            )
         self.draw_idle()
 
     def _on_line(self, line: list[tuple[float, float]]) -> None:

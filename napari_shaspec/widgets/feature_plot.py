@@ -114,7 +114,7 @@ class FeaturePlotDock(QWidget):
         self.canvas.close_canvas()
         self.layers.close()
         # Qt keeps what is connected to it alive, and that must not be a viewer.
-        self.placed = self._viewer = self._controller = None
+        self.placed = self._viewer = None
         self.setEnabled(False)
 
     def event(self, event: QEvent | None) -> bool:
