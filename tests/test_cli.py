@@ -1,6 +1,7 @@
 """The command line as a user meets it: what is written, what is said, and what becomes of mistakes."""
 
 import csv
+import json
 import re
 import shutil
 import signal
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+from sklearn.metrics import silhouette_score
 
 from napari_shaspec.cli.ablate import Kind
 from napari_shaspec.cli.app import run
@@ -402,6 +404,48 @@ def test_mistakes_in_cohort(
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("Error: Expected ")
     assert message in err
+
+
+def test_features_are_plotted_and_measured(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    common = ("features", case, "--weights", weights, "--device", "cpu", "--most", 80)
+    code, out, err = say(*common, "--plot", tmp_path / "p.png", "--table", "--report")
+    assert code == 0, err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases", "p.csv", "p.json", "p.png"]
+    with Image.open(tmp_path / "p.png") as picture:
+        assert min(picture.size) > 500
+    with (tmp_path / "p.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 80
+    assert {(row["kind"], row["modality"]) for row in rows} == {
+        (kind, modality) for kind in ("shared", "specific") for modality in ("FLAIR", "T1", "T1c", "T2")
+    }
+    report = json.loads((tmp_path / "p.json").read_text())
+    # The table holds what the silhouette in the plot is measured from.
+    shared = [row for row in rows if row["kind"] == "shared"]
+    placed = np.array([[float(row["tsne_1"]), float(row["tsne_2"])] for row in shared])
+    expected = silhouette_score(placed, [row["modality"] for row in shared])
+    assert report["silhouette_by_modality"]["plot"]["shared"] == pytest.approx(expected, abs=1e-3)
+    assert f"80 points, silhouette by modality in the plot: shared {expected:.2f}" in out
+    # Every place lies in the image.
+    places = np.array([[float(row[axis]) for axis in ("x_mm", "y_mm", "z_mm")] for row in rows])
+    index = (places - AFFINE[:3, 3]) @ np.linalg.inv(AFFINE[:3, :3]).T
+    assert (index > -0.5).all()
+    assert (index < np.array(SHAPE) - 0.5).all()
+    code, _, err = say(*common, "--plot", tmp_path / "p.png")
+    assert (code, "--overwrite" in err) == (1, True)
+
+
+def test_features_of_several_cases_are_means(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    shutil.copytree(case, case.parent / "BraTS_2")
+    (case.parent / "BraTS_2" / "BraTS_1_t1.nii.gz").unlink()
+    arguments = ("--weights", weights, "--device", "cpu", "--plot", tmp_path / "p.png", "--table")
+    code, _, err = say("features", case.parent, *arguments)
+    assert code == 0, err
+    with (tmp_path / "p.csv").open(newline="") as file:
+        rows = [(row["kind"], row["modality"], row["x_mm"]) for row in csv.DictReader(file)]
+    assert len(rows) == 2 * (4 + 3)
+    assert rows.count(("specific", "T1", "")) == 1
+    assert rows.count(("specific", "T2", "")) == 2
 
 
 def test_evaluate_goes_on_after_a_broken_case(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:

@@ -9,9 +9,12 @@ from typing import Annotated
 import typer
 
 from napari_shaspec.cli.ablate import ablate
+from napari_shaspec.cli.avmnist import avmnist
 from napari_shaspec.cli.cohort import cohort
 from napari_shaspec.cli.convert import convert
 from napari_shaspec.cli.evaluate import evaluate
+from napari_shaspec.cli.features import features
+from napari_shaspec.cli.imagetext import imagetext
 from napari_shaspec.cli.info import info
 from napari_shaspec.cli.predict import predict
 from napari_shaspec.cli.screen import say
@@ -27,9 +30,12 @@ EXTRAS = {
     "nilearn": "train",
     "dask": "cohort",
     "distributed": "cohort",
+    "librosa": "avmnist",
     "matplotlib": "plots",
     "napari": "napari",
+    "psutil": "avmnist",
     "qtpy": "napari",
+    "sklearn": "plots",
 }
 """The extra that brings a package which not everybody needs."""
 
@@ -37,7 +43,21 @@ INTERRUPTED = 130
 """What shells expect after Ctrl-C (128 + SIGINT)."""
 
 app = typer.Typer(add_completion=False)
-for command in (view, predict, cohort, evaluate, simulate, train, ablate, convert, info):
+COMMANDS = (
+    view,
+    predict,
+    cohort,
+    evaluate,
+    features,
+    simulate,
+    train,
+    ablate,
+    convert,
+    avmnist,
+    imagetext,
+    info,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -16,6 +16,10 @@ class FeatureKind(StrEnum):
     FUSED = "fused"
 
 
+ENCODED = (FeatureKind.SHARED, FeatureKind.SPECIFIC)
+"""What encoders give: it depends on one image alone."""
+
+
 class FeatureView(StrEnum):
     """How the channels of a map become a picture."""
 

@@ -19,6 +19,7 @@ from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.feature_choice import FeatureChoice, FeatureKind, FeatureView
 from napari_shaspec.inference.grid import Axis, apply_weights
+from napari_shaspec.inference.lattice import Lattice
 from napari_shaspec.inference.procedure import OVERLAP
 from napari_shaspec.inference.session import Session
 from napari_shaspec.inference.tiling import taper
@@ -150,6 +151,28 @@ class FeatureAtlas:
         picture, limits = self._picture(choice, level, values, frozenset(available))
         return FeatureMap(self._on_grid(picture, level), self._affine(), limits, modality not in available)
 
+    def bottom(self, kind: FeatureKind, modality: Modality, cancelled: Callable[[], bool] = lambda: False) -> Tensor:
+        """The map (C, x, y, z) of a modality of the case at the bottom of the network, on `lattice`.
+
+        Raises
+        ------
+        FeaturesCancelledError
+            Once ``cancelled``, which is asked before each tile, says so.
+        """
+        self._cancelled = cancelled
+        return self._own(kind, self.levels - 1, modality)
+
+    @property
+    def lattice(self) -> Lattice:
+        """Where the voxels of `bottom` lie."""
+        step = 2 ** (self.levels - 1)
+        x, y, z = (side // step for side in self._field.shape)
+        return Lattice(self._grid, self._field.start, step, (x, y, z))
+
+    def brain_share(self) -> Tensor:
+        """How much of each cell of `lattice` is brain in any modality of the case, (x, y, z) from 0 to 1."""
+        return self.lattice.share(self._whole_brain())
+
     def _picture(
         self, choice: FeatureChoice, level: int, values: Tensor, available: frozenset[Modality]
     ) -> tuple[Tensor, tuple[float, float]]:
@@ -247,18 +270,20 @@ class FeatureAtlas:
             self._bases[key] = _Basis(mean.float(), axes.float(), low.float(), high.float())
         return self._bases[key]
 
-    def _lattice_brain(self, level: int) -> Tensor:
+    def _whole_brain(self) -> Tensor:
         if self._brain is None:
             brains = [self.session.brain(modality, self._grid, self._field) for modality in sorted(self._everything)]
             self._brain = torch.stack(brains).any(0)
+        return self._brain
+
+    def _lattice_brain(self, level: int) -> Tensor:
         step = 2**level
-        brain = self._brain[::step, ::step, ::step]
+        brain = self._whole_brain()[::step, ::step, ::step]
         return brain if brain.any() else torch.ones_like(brain)
 
     def _on_grid(self, picture: Tensor, level: int) -> NDArray[np.generic]:
         """(K, x, y, z) on the lattice -> the working grid, dark outside the brain."""
-        self._lattice_brain(level)
-        assert self._brain is not None
+        brain = self._whole_brain()
         step = 2.0**level
         weights = []
         for fine, coarse in zip(self._field.shape, picture.shape[1:], strict=True):
@@ -266,9 +291,9 @@ class FeatureAtlas:
             weights.append(Axis(fine, 1.0, 0.0).weights_from(Axis(coarse, step, 0.5 - 0.5 * step)))
         values = apply_weights(picture, (weights[0], weights[1], weights[2]))
         if len(values) == 1:
-            scalar: NDArray[np.float32] = torch.where(self._brain, values[0], 0.0).numpy()
+            scalar: NDArray[np.float32] = torch.where(brain, values[0], 0.0).numpy()
             return scalar
-        colours = torch.where(self._brain, values, 0.0).mul(255).round().to(torch.uint8)
+        colours = torch.where(brain, values, 0.0).mul(255).round().to(torch.uint8)
         return np.ascontiguousarray(colours.permute(1, 2, 3, 0).numpy())
 
     def _affine(self) -> NDArray[np.float64]:

@@ -51,11 +51,18 @@ def stand_in(available: Sequence[Tensor], rule: Substitution = Substitution.MEAN
 
 
 class ResidualFusion(nn.Module):
-    """f(i) = r(i) + f_proj([r(i); s(i)]); one f_proj, the same for every modality."""
+    """f(i) = r(i) + f_proj([r(i); s(i)]); one f_proj, the same for every modality.
 
-    def __init__(self, dims: int, channels: int) -> None:
+    Parameters
+    ----------
+    kernel
+        1 for features without a neighbourhood.
+    """
+
+    def __init__(self, dims: int, channels: int, kernel: int = 3) -> None:
         super().__init__()
-        self.projection = convolution(dims, 2 * channels, channels)
+        self.channels = channels
+        self.projection = convolution(dims, 2 * channels, channels, kernel)
 
     def forward(self, shared: Tensor, specific: Tensor) -> Tensor:
         """Two maps (B, C, *size) -> the fused map of the same shape."""

@@ -40,6 +40,13 @@ def show_features() -> None:
     panel.tabs.setCurrentWidget(panel.features_panel)
 
 
+def show_feature_plot() -> None:
+    """Open the panel, and below the canvas the plot of features as points."""
+    from napari_shaspec.widgets.feature_plot import open_feature_plot
+
+    open_feature_plot(open_panel())
+
+
 def export() -> None:
     """Open the panel at its export form."""
     panel = open_panel()

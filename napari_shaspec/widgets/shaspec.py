@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QFrame,
@@ -72,6 +72,9 @@ class ShaSpecWidget(QWidget):
     napari_viewer
         Two viewers have two panels that share nothing but the settings.
     """
+
+    closing = Signal()
+    """What was opened from the panel closes with it."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -547,6 +550,7 @@ class ShaSpecWidget(QWidget):
         if self._closed:
             return
         self._closed = True
+        self.closing.emit()
         self._settle_layers.stop()
         self._settle_edits.stop()
         self._settle_opacity.stop()

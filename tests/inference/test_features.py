@@ -10,8 +10,9 @@ import torch
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.engine import Engine
-from napari_shaspec.inference.feature_choice import FeatureChoice, FeatureKind, FeatureView
-from napari_shaspec.inference.features import FeatureAtlas
+from napari_shaspec.inference.feature_choice import ENCODED, FeatureChoice, FeatureKind, FeatureView
+from napari_shaspec.inference.feature_points import CaseFeatures, Step, case_features
+from napari_shaspec.inference.features import FeatureAtlas, FeaturesCancelledError
 from napari_shaspec.inference.session import Session
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.config import ModelConfig
@@ -171,3 +172,39 @@ def test_tiles_are_stitched(make_case: Callable[..., Case], model: ShaSpec) -> N
     picture = FeatureAtlas(session).render(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM), Modality.T1, ALL)
     assert picture is not None
     assert np.isfinite(picture.data).all()
+
+
+def test_points_know_their_place(case: Case) -> None:
+    """Images that hold their own x in mm, through a network that hands them on: features grow with the place's x."""
+    shape = case.grid.shape
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
+    x_mm = index @ case.grid.affine[0, :3] + case.grid.affine[0, 3]
+    inside = case.grid.data > 0
+    # Values stay clear of the background, which is 0.
+    image = Volume(np.where(inside, x_mm - x_mm.min() + 100, 0).astype(np.float32), case.grid.affine)
+    two = Case("ramp", {Modality.FLAIR: image, Modality.T2: image})
+    engine = EchoEngine(ModelConfig(widths=(4, 6, 8), voxel_mm=(2.0, 4.0)))
+    *steps, features = case_features(Session(None, two, engine=engine))
+    assert isinstance(features, CaseFeatures)
+    assert [(step.doing, step.done, step.total) for step in steps if isinstance(step, Step)] == [
+        ("FLAIR, shared features", 0, 4),
+        ("FLAIR, specific features", 1, 4),
+        ("T2, shared features", 2, 4),
+        ("T2, specific features", 3, 4),
+    ]
+    assert set(features.values) == {(kind, modality) for kind in ENCODED for modality in two.images}
+    places = features.lattice.places_mm(features.cells)
+    values = features.values[FeatureKind.SPECIFIC, Modality.T2]
+    assert values.shape == (len(places), 8)
+    middle = (values[:, 0] > np.quantile(values[:, 0], 0.1)) & (values[:, 0] < np.quantile(values[:, 0], 0.9))
+    slope, offset = np.polyfit(places[middle, 0], values[middle, 0], 1)
+    assert slope > 0
+    left = values[middle, 0] - (slope * places[middle, 0] + offset)
+    assert np.abs(left).max() < slope * 1.0  # mm
+
+
+def test_points_can_be_cancelled(model: ShaSpec, case: Case) -> None:
+    points = case_features(Session(model, case, device="cpu", precision="float32"), lambda: True)
+    next(points)
+    with pytest.raises(FeaturesCancelledError):
+        next(points)

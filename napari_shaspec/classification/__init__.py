@@ -1,0 +1,1 @@
+"""ShaSpec beyond segmentation: Audiovision-MNIST, where a digit is seen and, seldom, heard."""

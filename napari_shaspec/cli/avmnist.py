@@ -1,0 +1,88 @@
+"""`napari-shaspec avmnist`: the table of Audiovision-MNIST, and what ShaSpec and SMIL cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_shaspec.cli.screen import progress_bar, say
+from napari_shaspec.errors import ShaSpecError
+
+
+def avmnist(  # noqa: PLR0913 (a command's options are its parameters)
+    data: Annotated[Path, typer.Option(help="Folder with MNIST's files and FSDD's recordings, at any depth.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; what is there already is not run again.")],
+    rates: Annotated[
+        list[float] | None,
+        typer.Option(help="Training pairs with sound, in percent; several behind one another.", show_default="5"),
+    ] = None,
+    more_rates: Annotated[list[float] | None, typer.Argument(hidden=True)] = None,
+    seeds: Annotated[int, typer.Option(help="Networks in each row, from seed 0.", min=2, max=1000)] = 10,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated: image, shaspec, both, ...; all if left out.", show_default=False),
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.", min=1)] = 60,
+    augment: Annotated[bool, typer.Option(help="Move the training images at random.")] = True,
+    compute: Annotated[
+        bool, typer.Option("--compute", help="Measure what ShaSpec and SMIL cost, instead of how good they are.")
+    ] = False,
+) -> None:
+    """Train and test ShaSpec and what it is compared with on images of digits that seldom come with their sound."""
+    from napari_shaspec.classification.av_mnist import read_av_mnist
+
+    _make_folder(out)
+    if compute:
+        _measure(data, out)
+        return
+    from napari_shaspec.classification.report import markdown, table, write_table
+    from napari_shaspec.classification.results import METHODS, rows_of, train_missing
+    from napari_shaspec.classification.training import Recipe
+
+    shares = _shares([*(rates or ([] if more_rates else [5.0])), *(more_rates or [])])
+    chosen = methods.split(",") if methods else list(METHODS)
+    unknown = [name for name in chosen if name not in METHODS]
+    if unknown:
+        raise ShaSpecError(f"methods out of {', '.join(METHODS)}", unknown[0], "Correct the name")
+    with progress_bar("reading recordings") as advance:
+        results = train_missing(
+            lambda: read_av_mnist(data),
+            rows_of(chosen, shares),
+            seeds,
+            out,
+            Recipe(epochs=epochs, augment=augment),
+            (say, advance),
+        )
+    lines = table(results, shares)
+    written = write_table(lines, out)
+    typer.echo(markdown(lines))
+    say(f"Wrote {', '.join(str(path) for path in written)}")
+
+
+def _measure(data: Path, out: Path) -> None:
+    from napari_shaspec.classification.av_mnist import read_av_mnist
+    from napari_shaspec.classification.compute import costs, markdown, write_costs
+
+    with progress_bar("reading recordings") as advance:
+        found = costs(read_av_mnist(data), advance)
+    written = write_costs(found, out)
+    typer.echo(markdown(found))
+    say(f"Wrote {', '.join(str(path) for path in written)}")
+
+
+def _shares(rates: list[float]) -> list[float]:
+    for rate in rates:
+        if not 1 <= rate <= 90:
+            raise ShaSpecError("shares of pairs with sound from 1 to 90 %", f"{rate:g}", "Correct --rates")
+    return sorted(set(rates))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ShaSpecError(
+            f"a folder to write results to at {folder}", error.strerror or str(error), "Choose another name"
+        ) from error
