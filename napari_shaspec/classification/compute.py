@@ -128,8 +128,9 @@ def _seconds(do: Callable[[Batch], None], batch: Batch) -> float:
 def markdown(found: Mapping[str, Cost]) -> str:
     """The table, and the ratios that the paper is about."""
     rows = [
-        f"On {_device()}, {torch.get_num_threads()} threads, torch {torch.__version__}, not compiled; batches of {BATCH}, "
-        f"{PAIRS} of them with sound: medians over {ITERATIONS} iterations. Published figures: an RTX 3090.",
+        f"On {_device()}, {torch.get_num_threads()} threads, torch {torch.__version__}, not compiled; "
+        f"batches of {BATCH}, {PAIRS} of them with sound: medians over {ITERATIONS} iterations. "
+        "Published figures: an RTX 3090.",
         "",
         "| | parameters | s for each training iteration | s for each test iteration | peak memory of the process, MiB "
         "| growth for each 100 iterations, MiB |",

@@ -133,7 +133,7 @@ def test_a_split_is_balanced_and_holds_nothing_twice(made_up: AudiovisionMNIST, 
 def test_a_split_depends_on_its_seed_and_grows_with_the_share(made_up: AudiovisionMNIST) -> None:
     first, again, other = (draw_split(made_up.training, 5, seed) for seed in (0, 0, 1))
     assert (first.paired == again.paired).all()
-    assert not set(first.paired) == set(other.paired)
+    assert set(first.paired) != set(other.paired)
     more = draw_split(made_up.training, 20, 0)
     assert (more.validation == first.validation).all()
     assert set(first.paired) < set(more.paired)

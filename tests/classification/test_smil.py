@@ -132,7 +132,7 @@ def test_judge_and_maker_work_against_each_other() -> None:
         deceiving = adversarial_loss(judge, genuine, made_up - 0.1 * made_up.grad)
         for weight in judge.parameters():
             assert weight.grad is not None
-            weight -= 0.1 * weight.grad
+            weight.sub_(0.1 * weight.grad)
         judging = adversarial_loss(judge, genuine, made_up)
     assert judging < before < deceiving
 
