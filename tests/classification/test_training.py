@@ -24,7 +24,7 @@ from napari_shaspec.classification.methods import (
 from napari_shaspec.classification.training import Recipe, RunDraws, affine_maps, fit, moved, train_row
 from napari_shaspec.model.losses import AlignmentLoss
 
-QUICK = Recipe(epochs=2)
+QUICK = Recipe(epochs=2, batch=95, learning_rate=0.003)
 
 
 def without_dropout(networks: list[nn.Module]) -> list[nn.Module]:
