@@ -90,7 +90,12 @@ class BinaryHead(nn.Module):
             nn.Linear(len(MODALITIES) * width, width), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(width, 1)
         )
 
-    def forward(self, fused: Sequence[Tensor], skips: Mapping[int, Sequence[Tensor]]) -> Tensor:
+    def forward(
+        self,
+        fused: Sequence[Tensor],
+        skips: Mapping[int, Sequence[Tensor]],
+        specific_skips: Mapping[int, Sequence[Tensor]],
+    ) -> Tensor:
         """Maps (B, width, 1, 1) of both modalities, and no skips."""
         logits: Tensor = self.layers(torch.cat([feature.flatten(1) for feature in fused], 1))
         return logits[:, 0]

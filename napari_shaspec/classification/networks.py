@@ -73,9 +73,10 @@ class SharedEncoder(nn.Module):
         """(B, 1, side, side), side 28 at most -> no skips, and r(i) (B, channels, 4, 4)."""
         deviation, mean = torch.std_mean(image, (1, 2, 3), keepdim=True)
         standard = (image - mean) / (deviation + 1e-5)
-        before = (SHARED_SIDE - image.shape[-1]) // 2
-        after = SHARED_SIDE - image.shape[-1] - before
-        return (), self.layers(functional.pad(standard, (before, after, before, after)))
+        missing = SHARED_SIDE - image.shape[-1]
+        if missing:
+            standard = functional.pad(standard, (missing // 2, missing - missing // 2) * 2)
+        return (), self.layers(standard)
 
 
 class Head(nn.Module):
@@ -108,7 +109,12 @@ class FusedHead(nn.Module):
         super().__init__()
         self.head = Head(features)
 
-    def forward(self, fused: Sequence[Tensor], skips: Mapping[int, Sequence[Tensor]]) -> Tensor:
+    def forward(
+        self,
+        fused: Sequence[Tensor],
+        skips: Mapping[int, Sequence[Tensor]],
+        specific_skips: Mapping[int, Sequence[Tensor]],
+    ) -> Tensor:
         """The fused maps of both modalities (B, C, 4, 4), and no skips -> logits (B, 10)."""
         logits: Tensor = self.head(torch.cat([feature.flatten(1) for feature in fused], 1))
         return logits
@@ -117,7 +123,7 @@ class FusedHead(nn.Module):
 class ShaSpecClassifier(SharedSpecific):
     """ShaSpec for Audiovision-MNIST: `encode`, `decode` and `forward` as for segmentation."""
 
-    def __init__(self, channels: int = 20, width: int = 5) -> None:
+    def __init__(self, channels: int = 20, width: int = 10) -> None:
         super().__init__(
             SharedEncoder(channels, width),
             {
