@@ -173,7 +173,7 @@ def _split(config: TrainConfig, cases: Sequence[CaseFiles], path: Path) -> Split
         split = read_split(path, cases)
     else:
         split = split_cases(cases, config.seed)
-        if rank_zero_only.rank == 0:  # the other processes draw the same
+        if getattr(rank_zero_only, "rank", 0) == 0:  # the other processes draw the same
             path.parent.mkdir(parents=True, exist_ok=True)
             write_split(split, path)
     for files in (*split[0], *split[1]):

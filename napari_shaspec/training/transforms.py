@@ -48,8 +48,8 @@ def augmented(
         for place, seed in enumerate(seeds)
     ]
     moved = torch.stack([sample for sample, _ in samples])
-    channels = moved.split(1, dim=1)
-    return dict(zip(images, channels, strict=True)), torch.stack([mask for _, mask in samples])
+    channels = {name: moved[:, place : place + 1] for place, name in enumerate(images)}
+    return channels, torch.stack([mask for _, mask in samples])
 
 
 def _sample(image: Tensor, masks: Tensor, seed: tuple[int, int]) -> tuple[Tensor, Tensor]:
