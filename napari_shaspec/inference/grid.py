@@ -52,10 +52,11 @@ def _hat_integral(place: Tensor) -> Tensor:
 
 
 def apply_weights(values: Tensor, weights: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Resample the last three axes of (..., X, Y, Z), one matrix each."""
-    values = torch.einsum("...xyz,ix->...iyz", values, weights[0])
-    values = torch.einsum("...xyz,iy->...xiz", values, weights[1])
-    return torch.einsum("...xyz,iz->...xyi", values, weights[2])
+    """Resample the last three axes of (..., X, Y, Z), one matrix each; where it is the identity, nothing is done."""
+    for axis, matrix in zip(("ix->...iyz", "iy->...xiz", "iz->...xyi"), weights, strict=True):
+        if matrix.shape[0] != matrix.shape[1] or not torch.equal(matrix, torch.eye(len(matrix))):
+            values = torch.einsum(f"...xyz,{axis}", values, matrix)
+    return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
