@@ -86,6 +86,7 @@ class ExportWeights(Callback):
         self.statement = statement
         self.best = -1.0
         self.seconds = 0.0
+        self.step = 0
         self._since = time.monotonic()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -99,6 +100,7 @@ class ExportWeights(Callback):
         assert isinstance(pl_module, ShaSpecTraining)
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
+        self.step = trainer.global_step
         metrics = {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()}
         training = {
             **self.provenance,
@@ -113,12 +115,13 @@ class ExportWeights(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Kept by Lightning for a resumed run."""
-        return {"best": self.best, "seconds": self.seconds, "train_config": self.provenance["train_config"]}
+        return {"best": self.best, "seconds": self.seconds, "provenance": self.provenance, "step": self.step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Taken up by a resumed run, which has to be told the same as the one that it goes on with."""
-        before, now = state_dict["train_config"], self.provenance["train_config"]
-        different = [name for name in now if before.get(name) != now[name]]
+        provenance = state_dict.get("provenance", {"train_config": state_dict.get("train_config", {})})
+        before, now = provenance["train_config"], self.provenance["train_config"]
+        different = [name for name in now if before.get(name) != now[name] and name != "steps"]
         if different:
             raise ShaSpecError(
                 f"to resume with {different[0]} = {before.get(different[0])}",
@@ -126,6 +129,10 @@ class ExportWeights(Callback):
                 "Give the options of the first start, or begin a new run in another folder",
             )
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+        # The header tells of every start: another commit or another number of steps makes other weights.
+        start = {name: value for name, value in provenance.items() if name in {"command", "commit"}}
+        start |= {"steps": before.get("steps"), "until": state_dict.get("step")}
+        self.provenance["earlier"] = [*provenance.get("earlier", []), start]
 
 
 def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
