@@ -51,11 +51,16 @@ class ExportWeights(Callback):
         self.statement = statement
         self.best = -1.0
         self.seconds = 0.0
+        self.step = 0
         self._since = time.monotonic()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Count from here."""
         self._since = time.monotonic()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Where the run is, for the next start."""
+        self.step = trainer.global_step
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Score, then write."""
@@ -78,12 +83,13 @@ class ExportWeights(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Kept by Lightning for a resumed run."""
-        return {"best": self.best, "seconds": self.seconds, "train_config": self.provenance["train_config"]}
+        return {"best": self.best, "seconds": self.seconds, "provenance": self.provenance, "step": self.step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Taken up by a resumed run, which has to be told the same as the one that it goes on with."""
-        before, now = state_dict["train_config"], self.provenance["train_config"]
-        different = [name for name in now if not _agree(before.get(name), now[name])]
+        provenance = state_dict["provenance"]
+        before, now = provenance["train_config"], self.provenance["train_config"]
+        different = [name for name in now if name != "steps" and not _agree(before.get(name), now[name])]
         if different:
             raise ShaSpecError(
                 f"to resume with {different[0]} = {before[different[0]]}",
@@ -91,6 +97,10 @@ class ExportWeights(Callback):
                 "Give the options of the first start, or begin a new run in another folder",
             )
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+        # The header tells of every start: another commit or another number of steps makes other weights.
+        start = {name: value for name, value in provenance.items() if name in {"command", "commit"}}
+        start |= {"steps": before["steps"], "until": state_dict["step"]}
+        self.provenance["earlier"] = [*provenance.get("earlier", []), start]
 
 
 def _agree(before: object, now: object) -> bool:

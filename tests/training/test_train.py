@@ -255,10 +255,28 @@ def test_a_run_of_an_older_version_knows_no_new_options(config: TrainConfig, tmp
     entries = config.to_dict()
     del entries["sampling"]
     entries["model"] = {name: value for name, value in entries["model"].items() if name != "substitution"}
-    export.load_state_dict({"best": 0.5, "seconds": 3.0, "train_config": entries})
+    state: dict[str, Any] = {"best": 0.5, "seconds": 3.0, "step": 2}
+    export.load_state_dict(state | {"provenance": {"train_config": entries}})
     assert export.best == 0.5
     with pytest.raises(ShaSpecError, match="to resume with seed = 8, found 7"):
-        export.load_state_dict({"best": 0.5, "seconds": 3.0, "train_config": {**entries, "seed": 8}})
+        export.load_state_dict(state | {"provenance": {"train_config": {**entries, "seed": 8}}})
+
+
+def test_a_run_can_be_brought_to_an_end_early(
+    tmp_path: Path, config: TrainConfig, interrupted_after: Callable[[int], None]
+) -> None:
+    longer = replace(config, steps=8)
+    interrupted_after(4)
+    with pytest.raises(PulledPlugError):
+        train(longer, tmp_path, device="cpu", progress=False, command="first")
+    interrupted_after(-1)
+    train(replace(longer, steps=6), tmp_path, device="cpu", progress=False, resume=True, command="second")
+    training = load_checkpoint(tmp_path / "weights.safetensors").training
+    assert (training["step"], training["command"]) == (6, "second")
+    assert training["train_config"]["steps"] == 6
+    (earlier,) = training["earlier"]
+    assert (earlier["command"], earlier["steps"], earlier["until"]) == ("first", 8, 4)
+    assert earlier["commit"] == training["commit"]
 
 
 def test_tensorboard_and_csv_say_the_same(tmp_path: Path, run: Callable[..., Path]) -> None:
