@@ -71,8 +71,7 @@ class SharedEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Skips, Tensor]:
         """(B, 1, side, side), side 28 at most -> no skips, and r(i) (B, channels, 4, 4)."""
-        deviation, mean = torch.std_mean(image, (1, 2, 3), keepdim=True)
-        standard = (image - mean) / (deviation + 1e-5)
+        standard = functional.layer_norm(image, image.shape[1:])
         missing = SHARED_SIDE - image.shape[-1]
         if missing:
             standard = functional.pad(standard, (missing // 2, missing - missing // 2) * 2)

@@ -16,11 +16,6 @@ from torch.nn import functional
 from napari_shaspec.model.blocks import CONVOLUTION, convolution
 from napari_shaspec.model.config import Substitution
 
-# That rule alone has a consequence for the skips: with one modality available, its shared map stands in for all, the
-# weights of all modalities add up, and the decoder applies the same sum whichever modality it is. What is bright on
-# FLAIR and dark on T1 then has to look alike after a convolution or two. Specific maps, projected with weights of
-# their own (`SpecificProjection`), tell the decoder what it looks at; docs/model.md has the numbers.
-
 
 def shares(available: int, rule: Substitution) -> tuple[float, ...]:
     """What each of so many available features contributes to the stand-in, in channel order: every rule is linear."""
@@ -43,7 +38,7 @@ def stand_in(available: Sequence[Tensor], rule: Substitution = Substitution.MEAN
     """
     match rule:
         case Substitution.MEAN:
-            return torch.stack(tuple(available)).mean(0)
+            return available[0] if len(available) == 1 else torch.stack(tuple(available)).mean(0)
         case Substitution.FIRST:
             return available[0]
         case Substitution.ZERO:
@@ -106,6 +101,10 @@ class ModalityProjection(nn.Module):
         return apply(maps, folded, self.convolution.bias)
 
 
+# The rule for what is missing has a consequence for the skips: with one modality available, its shared map stands in for all, the
+# weights of all modalities add up, and the decoder applies the same sum whichever modality it is. What is bright on
+# FLAIR and dark on T1 then has to look alike after a convolution or two. Specific maps, projected with weights of
+# their own (`SpecificProjection`), tell the decoder what it looks at; docs/model.md has the numbers.
 class SpecificProjection(nn.Module):
     """What the specific maps of the available modalities add to a skip: a 1 x 1 projection each, summed.
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import napari_shaspec.classification.smil as smil
 from napari_shaspec.classification.av_mnist import IMAGE, AudiovisionMNIST, draw_split
+from napari_shaspec.classification.ensemble import Ensemble
 from napari_shaspec.classification.imputation import (
     AdversarialImputation,
     AutoencoderImputation,
@@ -94,6 +95,15 @@ def test_the_inner_rate_falls_tenfold(network: smil.SmilClassifier, batch: Batch
     none = losses[3]  # a rate of 10**-1003 is none
     assert losses[0] == losses[1]
     assert losses[2] - none == pytest.approx((losses[0] - none) / 10, rel=0.05)
+
+
+def test_every_network_counts_its_steps() -> None:
+    torch.manual_seed(0)
+    ensemble = Ensemble([smil.SmilClassifier(), smil.SmilClassifier()])
+    images, sounds, digits = torch.randn(2, 3, 1, 28, 28), torch.randn(2, 3, 1, 20, 20), torch.zeros(2, 3).long()
+    for steps in (1, 2):
+        ensemble.losses(smil.Smil().loss, Batch(images, digits, images, sounds, digits))
+        assert ensemble.buffers["network.steps"].tolist() == [steps, steps]
 
 
 def test_noise_is_drawn_anew_for_each_pass() -> None:

@@ -20,6 +20,7 @@ from napari_shaspec.classification.methods import (
     ImageOnly,
     Method,
     ShaSpecMethod,
+    ShaSpecWithoutSound,
 )
 from napari_shaspec.classification.training import Recipe, RunDraws, affine_maps, fit, moved, train_row
 from napari_shaspec.model.losses import AlignmentLoss
@@ -46,7 +47,9 @@ def random_batch(seed: int) -> Batch:
     )
 
 
-@pytest.mark.parametrize("method", [ShaSpecMethod(variant) for variant in AlignmentLoss] + [ImageOnly()])
+@pytest.mark.parametrize(
+    "method", [*map(ShaSpecMethod, AlignmentLoss), ShaSpecWithoutSound(), ImageOnly(), Both()], ids=lambda m: m.title
+)
 def test_networks_trained_together_equal_networks_trained_alone(method: Method, made_up: AudiovisionMNIST) -> None:
     splits = [draw_split(made_up.training, 5, seed) for seed in (0, 1)]
     alone = without_dropout(method.networks(made_up.training, splits, [0, 1]))
@@ -65,6 +68,8 @@ def test_networks_trained_together_equal_networks_trained_alone(method: Method, 
             torch.autograd.backward(method.loss(network, step[index]))
             optimizer.step()
         together = ensemble.network(index).state_dict()
+        if not isinstance(method, ShaSpecWithoutSound):  # whose other encoders have nothing to learn
+            assert all(weight.grad is not None for weight in network.parameters())
         for name, tensor in network.state_dict().items():
             torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=2e-4, msg=name)
 
