@@ -153,7 +153,7 @@ class DigitsDock(QWidget):
         else:
             self.choose()
 
-    def _received(self, item: Progress | TrainedPairs) -> None:
+    def _received(self, item: Progress | AudiovisionMNIST | TrainedPairs) -> None:
         if isinstance(item, Progress):
             self.bar.setRange(0, item.total)  # without a total the bar is busy
             self.bar.setValue(item.done)
