@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_shaspec.plugin.state import Progress
+
 if TYPE_CHECKING:
     from napari_shaspec.evaluation.feature_space import FeaturePlot
     from napari_shaspec.inference.feature_points import CaseFeatures
@@ -18,15 +20,6 @@ if TYPE_CHECKING:
 
 SEED = 0
 """The same case gives the same plot each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlotProgress:
-    """What is being done, and how much of it."""
-
-    doing: str
-    done: int
-    total: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +68,7 @@ class PlacedPlot:
         return lattice.on_source(table)
 
 
-def plot_steps(open_session: Callable[[], Session], cancelled: Event) -> Iterator[PlotProgress | PlacedPlot]:
+def plot_steps(open_session: Callable[[], Session], cancelled: Event) -> Iterator[Progress | PlacedPlot]:
     """Encode the case, draw places, embed them; the plot comes last, unless somebody cancels."""
     # Missing packages are told before the network runs; torch comes after them.
     import matplotlib  # noqa: F401
@@ -84,17 +77,17 @@ def plot_steps(open_session: Callable[[], Session], cancelled: Event) -> Iterato
     from napari_shaspec.evaluation.feature_space import MOST_POINTS, FeaturePlot, at_places, cloud_of, draw_places
     from napari_shaspec.inference.feature_points import CaseFeatures, case_features
 
-    yield PlotProgress("loading the network", 0, 0)
+    yield Progress("loading the network")
     session = open_session()
     for step in case_features(session, cancelled.is_set):
         if cancelled.is_set():
             return
         if not isinstance(step, CaseFeatures):
-            yield PlotProgress(step.doing, step.done, step.total)
+            yield Progress(step.doing, step.done, step.total)
             continue
         places = draw_places(step, MOST_POINTS, SEED)
         cloud = cloud_of([at_places(step, places)])
-        yield PlotProgress(f"t-SNE of {len(cloud.features)} points", 0, 0)
+        yield Progress(f"t-SNE of {len(cloud.features)} points")
         plot = FeaturePlot.of(cloud, SEED)
         if not cancelled.is_set():
             yield PlacedPlot(plot, step, places, session.case.grid)

@@ -8,6 +8,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.plugin.settings import PLUGIN
 
 if TYPE_CHECKING:
+    from napari_shaspec.plugin.layers import LayerData
     from napari_shaspec.widgets.shaspec import ShaSpecWidget
 
 
@@ -51,3 +52,22 @@ def export() -> None:
     """Open the panel at its export form."""
     panel = open_panel()
     panel.tabs.setCurrentWidget(panel.export_form.native)
+
+
+def open_av_mnist() -> list[LayerData]:
+    """Open the dock for Audiovision-MNIST, ask for the data, and show a pair; the network is trained meanwhile.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is no viewer, or no data.
+    """
+    import napari
+
+    from napari_shaspec.widgets.digits import open_digits
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise ShaSpecError("a napari viewer", "none", "Start napari first")
+    # napari hands plugins a proxy, whose layers are new proxies at every access.
+    return open_digits(getattr(viewer, "__wrapped__", viewer)).layers()

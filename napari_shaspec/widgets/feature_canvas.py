@@ -33,7 +33,7 @@ class FeatureCanvas(FigureCanvasQTAgg):
 
     def __init__(self) -> None:
         super().__init__(Figure())
-        self.setMinimumSize(200, 200)
+        self.setMinimumSize(200, 270)  # the column beside it needs as much
         self.axes = self.figure.add_axes((0.01, 0.01, 0.98, 0.98))
         self._background, self._text = "white", "black"
         self._plot: FeaturePlot | None = None

@@ -17,13 +17,16 @@ from napari_shaspec.evaluation.feature_plot import COLOURS
 from napari_shaspec.inference.feature_choice import ENCODED
 from napari_shaspec.plugin.controller import CLOSING_SECONDS
 from napari_shaspec.plugin.feature_marks import FeatureMarks
-from napari_shaspec.plugin.feature_space import PlacedPlot, PlotProgress, plot_steps
+from napari_shaspec.plugin.feature_space import PlacedPlot, plot_steps
 from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.sessions import load_weights, open_session
+from napari_shaspec.plugin.state import Progress
 from napari_shaspec.plugin.threads import start_thread
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.session import Session
+    from napari_shaspec.modalities import Modality
+    from napari_shaspec.volume import Volume
     from napari_shaspec.widgets.shaspec import ShaSpecWidget
 
 NAME = "ShaSpec feature plot"
@@ -56,8 +59,9 @@ class FeaturePlotDock(QWidget):
         self._state, self._controller, self._viewer = panel.state, panel.controller, panel.viewer
         self.layers = FeatureMarks(panel.viewer)
         self.placed: PlacedPlot | None = None
+        self._images: dict[Modality, Volume] = {}
         self._closed = False
-        self._work: Latest[PlotProgress | PlacedPlot] = Latest(start_thread, self._received, self._over, self._failed)
+        self._work: Latest[Progress | PlacedPlot] = Latest(start_thread, self._received, self._over, self._failed)
         self.button = QPushButton()
         self.button.setObjectName("feature_plot")
         self.button.clicked.connect(self._clicked)
@@ -85,13 +89,14 @@ class FeaturePlotDock(QWidget):
         case, controller = self._state.case, self._controller
         if case is None:
             return
+        self._images = dict(case.images)
         checkpoint, weights, device = controller.checkpoint, controller.weights, controller.device
         self._say("")
 
         def session() -> Session:
             return open_session(checkpoint or load_weights(weights), case, device)
 
-        def work(cancelled: Event) -> Iterator[PlotProgress | PlacedPlot]:
+        def work(cancelled: Event) -> Iterator[Progress | PlacedPlot]:
             yield from plot_steps(session, cancelled)
 
         self._work.run(work)
@@ -130,11 +135,13 @@ class FeaturePlotDock(QWidget):
         column = QVBoxLayout()
         for widget in (self.button, self.bar, self.message, self.legend):
             column.addWidget(widget)
+        boxes = QHBoxLayout()
         for kind, box in self.kinds.items():
             box.setObjectName(f"show_{kind}")
             box.setChecked(True)
             box.toggled.connect(partial(self._show_kind, kind))
-            column.addWidget(box)
+            boxes.addWidget(box)
+        column.addLayout(boxes)
         column.addWidget(self.scores)
         column.addWidget(self.clear)
         column.addStretch(1)
@@ -152,11 +159,11 @@ class FeaturePlotDock(QWidget):
     def _clicked(self) -> None:
         self.cancel() if self._work.running else self.compute()
 
-    def _received(self, item: PlotProgress | PlacedPlot) -> None:
-        if isinstance(item, PlotProgress):
+    def _received(self, item: Progress | PlacedPlot) -> None:
+        if isinstance(item, Progress):
             self.bar.setRange(0, item.total)  # without a total the bar is busy
             self.bar.setValue(item.done)
-            self._say(f"{item.doing}...")
+            self._say(f"{item.stage}...")
             return
         self._take(item)
         self._say(HINT)
@@ -203,7 +210,11 @@ class FeaturePlotDock(QWidget):
         self._say(f"{len(points)} points at {places} places: {volume_ml:.0f} ml marked")
 
     def _on_case(self, *_: object) -> None:
-        """Places of one case mean nothing in another."""
+        """Places of one case mean nothing in another; the same images with another reference are the same case."""
+        case = self._state.case
+        if case is not None and dict(case.images) == self._images:
+            return
+        self._images = {}
         self._work.cancel()
         self._take(None)
         self._say("")
