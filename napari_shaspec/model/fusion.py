@@ -101,10 +101,10 @@ class ModalityProjection(nn.Module):
         return apply(maps, folded, self.convolution.bias)
 
 
-# The rule for what is missing has a consequence for the skips: with one modality available, its shared map stands in for
-# all, the weights of all modalities add up, and the decoder applies the same sum whichever modality it is. What is
-# bright on FLAIR and dark on T1 then has to look alike after a convolution or two. Specific maps, projected with weights
-# of their own, tell the decoder what it looks at; docs/model.md has the numbers.
+# The rule for what is missing has a consequence for the skips: with one modality available, its shared map stands in
+# for all, the weights of all modalities add up, and the decoder applies the same sum whichever modality it is. What is
+# bright on FLAIR and dark on T1 then has to look alike after a convolution or two. Specific maps, projected with
+# weights of their own, tell the decoder what it looks at; docs/model.md has the numbers.
 class SpecificProjection(nn.Module):
     """What the specific maps of the available modalities add to a skip: a 1 x 1 projection each, summed.
 

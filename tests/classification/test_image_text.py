@@ -25,7 +25,10 @@ from napari_shaspec.classification.image_text_training import (
     METHODS,
     ONLY_IMAGE,
     ONLY_TEXT,
+    Recipe,
+    area_under_curve,
     split_studies,
+    train,
 )
 from napari_shaspec.cli.app import run
 from napari_shaspec.errors import ShaSpecError
