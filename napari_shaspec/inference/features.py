@@ -92,6 +92,7 @@ class FeatureAtlas:
                 "Choose other weights under Model, or look at the predictions alone",
             )
         self.session = session
+        self._substitution = session.config.substitution
         self._cancelled: Callable[[], bool] = lambda: False
         self._grid = session.fine_grid
         self._everything = session.case.available
@@ -211,7 +212,7 @@ class FeatureAtlas:
         # The same rule at the bottom for f(i), and above it for the skips.
         there = [each for each in Modality if each in available]
         shared = [self._own(FeatureKind.SHARED, level, each) for each in there]
-        return stand_in(shared, self.session.config.substitution)
+        return stand_in(shared, self._substitution)
 
     def _own(self, kind: FeatureKind, level: int, modality: Modality) -> Tensor:
         """The map of a modality that the case has, kept once it is stitched."""
