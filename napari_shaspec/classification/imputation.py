@@ -78,9 +78,8 @@ class ImputingClassifier(TwoStreamClassifier):
         return sounds
 
     def imputed(self, images: Tensor) -> Tensor:
-        """Images -> logits (B, 10), with the sound made up; the maker does not learn from them."""
-        logits: Tensor = self(images, self.made_up(images).detach() * self.deviation + self.mean)
-        return logits
+        """Images -> sound maps at the scale of true ones; the maker does not learn from what becomes of them."""
+        return self.made_up(images).detach() * self.deviation + self.mean
 
 
 class Imputation(Method):
@@ -103,9 +102,12 @@ class Imputation(Method):
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Cross entropy with made-up and with true sounds, and what the maker learns from."""
         assert isinstance(network, ImputingClassifier)
+        # One pass for both, so that batch norm sees the mixture that its running statistics describe in a test.
+        sounds = torch.cat([network.imputed(batch.images), batch.paired_sounds])
+        logits = network(torch.cat([batch.images, batch.paired_images]), sounds)
         return (
-            functional.cross_entropy(network.imputed(batch.images), batch.digits)
-            + functional.cross_entropy(network(batch.paired_images, batch.paired_sounds), batch.paired_digits)
+            functional.cross_entropy(logits[: len(batch.digits)], batch.digits)
+            + functional.cross_entropy(logits[len(batch.digits) :], batch.paired_digits)
             + self.making_loss(network, network.made_up(batch.paired_images), network.standard(batch.paired_sounds))
         )
 
@@ -116,7 +118,8 @@ class Imputation(Method):
     def logits(self, network: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
         """Of the image and the sound made from it."""
         assert isinstance(network, ImputingClassifier)
-        return network.imputed(inputs[IMAGE])
+        logits: Tensor = network(inputs[IMAGE], network.imputed(inputs[IMAGE]))
+        return logits
 
 
 class AutoencoderImputation(Imputation):

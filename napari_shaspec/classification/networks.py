@@ -71,11 +71,11 @@ class SharedEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Skips, Tensor]:
         """(B, 1, side, side), side 28 at most -> no skips, and r(i) (B, channels, 4, 4)."""
-        deviation, mean = torch.std_mean(image, (1, 2, 3), keepdim=True)
-        standard = (image - mean) / (deviation + 1e-5)
-        before = (SHARED_SIDE - image.shape[-1]) // 2
-        after = SHARED_SIDE - image.shape[-1] - before
-        return (), self.layers(functional.pad(standard, (before, after, before, after)))
+        standard = functional.layer_norm(image, image.shape[1:])
+        missing = SHARED_SIDE - image.shape[-1]
+        if missing:
+            standard = functional.pad(standard, (missing // 2, missing - missing // 2) * 2)
+        return (), self.layers(standard)
 
 
 class Head(nn.Module):
@@ -117,7 +117,7 @@ class FusedHead(nn.Module):
 class ShaSpecClassifier(SharedSpecific):
     """ShaSpec for Audiovision-MNIST: `encode`, `decode` and `forward` as for segmentation."""
 
-    def __init__(self, channels: int = 20, width: int = 5) -> None:
+    def __init__(self, channels: int = 20, width: int = 10) -> None:
         super().__init__(
             SharedEncoder(channels, width),
             {

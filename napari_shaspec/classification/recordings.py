@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def read_recording(path: Path) -> NDArray[np.float32]:
             # Chunks with remarks of the program that recorded it.
             warnings.simplefilter("ignore", wavfile.WavFileWarning)
             rate, samples = wavfile.read(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, struct.error) as error:
         raise ShaSpecError(f"a WAV file at {path}", str(error), "Download the recording again") from error
     if rate != RATE_HZ or samples.ndim != 1 or samples.dtype != np.int16:
         raise ShaSpecError(

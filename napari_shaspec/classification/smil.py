@@ -5,8 +5,7 @@ features, its weights predicted from the image; learned noise perturbs the fused
 is meta-learned: one gradient step on images without sound, second order, before the loss on the pairs is taken.
 
 This follows the paper where its released code departs from it: the predicted deviation of the noise is used, and a test
-averages over 30 draws of it, all in one pass. The sound encoder stays as it was pre-trained, because the centres are in
-its features.
+averages over 30 draws of it, all in one pass.
 """
 
 from __future__ import annotations
@@ -87,12 +86,6 @@ class SmilClassifier(TwoStreamClassifier):
         self.weights = nn.Sequential(nn.Linear(IMAGE_FEATURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CENTRES))
         self.fused_noise = Noise(IMAGE_FEATURES + SOUND_FEATURES)
         self.hidden_noise = Noise(HIDDEN)
-
-    def train(self, mode: bool = True) -> SmilClassifier:
-        """Switch, all but the sound encoder."""
-        super().train(mode)
-        self.sound.eval()
-        return self
 
     def without_sound(self, images: Tensor, draws: int = 1) -> Pass:
         """Images (B, 1, 28, 28) -> a pass for each draw of the noise, (draws, B, ...)."""
@@ -200,8 +193,8 @@ class _Outer(nn.Module):
         target = self.network.with_sound(batch.paired_images, batch.paired_sounds)
         return (
             functional.cross_entropy(without.logits[0], batch.paired_digits)
-            + FEATURES_WEIGHT * functional.mse_loss(without.fused[0], target.fused.detach())
-            + FEATURES_WEIGHT * functional.mse_loss(without.hidden[0], target.hidden.detach())
+            + FEATURES_WEIGHT * functional.mse_loss(without.fused[0], target.fused)
+            + FEATURES_WEIGHT * functional.mse_loss(without.hidden[0], target.hidden)
         )
 
 

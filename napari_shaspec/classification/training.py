@@ -110,7 +110,9 @@ def fit(
     ensemble: Ensemble, method: Method, training: Pairs, splits: Sequence[Split], seeds: Sequence[int], recipe: Recipe
 ) -> Iterator[int]:
     """Train, and hand over after each epoch, counted from 1."""
-    optimizer = torch.optim.Adam(ensemble.parameters.values(), recipe.learning_rate, weight_decay=method.weight_decay)
+    optimizer = torch.optim.Adam(
+        ensemble.parameters.values(), recipe.learning_rate, weight_decay=method.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 20, 0.9)
     draws = [RunDraws(method, split, seed, recipe) for split, seed in zip(splits, seeds, strict=True)]
     for epoch in range(1, recipe.epochs + 1):

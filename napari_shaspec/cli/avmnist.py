@@ -55,7 +55,7 @@ def avmnist(  # noqa: PLR0913 (a command's options are its parameters)
             Recipe(epochs=epochs, augment=augment),
             (say, advance),
         )
-    lines = table(results, shares)
+    lines = table(results, sorted({*shares, *(row.sound_percent for row in results if row.sound_percent is not None)}))
     written = write_table(lines, out)
     typer.echo(markdown(lines))
     say(f"Wrote {', '.join(str(path) for path in written)}")

@@ -17,7 +17,7 @@ from napari_shaspec.model.blocks import CONVOLUTION, convolution
 
 def stand_in(available: Sequence[Tensor]) -> Tensor:
     """The mean of the available shared features, in place of a missing modality's."""
-    return torch.stack(tuple(available)).mean(0)
+    return available[0] if len(available) == 1 else torch.stack(tuple(available)).mean(0)
 
 
 class ResidualFusion(nn.Module):
