@@ -32,7 +32,7 @@ class FeatureCanvas(FigureCanvasQTAgg):
     """Points within a lasso, an array of places in the cloud."""
 
     def __init__(self) -> None:
-        super().__init__(Figure())
+        super().__init__(Figure())  # type: ignore[no-untyped-call]
         self.setMinimumSize(200, 270)  # the column beside it needs as much
         self.axes = self.figure.add_axes((0.01, 0.01, 0.98, 0.98))
         self._background, self._text = "white", "black"
@@ -81,7 +81,7 @@ class FeatureCanvas(FigureCanvasQTAgg):
             self._lasso = LassoSelector(
                 self.axes, self._on_line, props={"color": self._text}, button=[MouseButton.LEFT]
             )
-        self.draw_idle()
+        self.draw_idle()  # type: ignore[no-untyped-call]
 
     def _on_line(self, line: list[tuple[float, float]]) -> None:
         if self._plot is None:
