@@ -219,7 +219,7 @@ def train(
             network.train()
             for places in _batches(len(split.has_image), recipe.batch, np.random.default_rng((seed, epoch))):
                 optimizer.zero_grad()
-                method.loss(network, split.fitted.at(places), split.has_image[places]).backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(method.loss(network, split.fitted.at(places), split.has_image[places]))
                 optimizer.step()
             score = area_under_curve(method, network, split.validation, chooses)
             if score > best:
