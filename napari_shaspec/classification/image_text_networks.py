@@ -131,5 +131,5 @@ class Concatenation(nn.Module):
         """What is there -> a logit (B,)."""
         features = self.features(given)
         like = next(iter(features.values()))
-        logits: Tensor = self.head([features.get(name, torch.zeros_like(like)) for name in MODALITIES], {})
+        logits: Tensor = self.head([features.get(name, torch.zeros_like(like)) for name in MODALITIES], {}, {})
         return logits

@@ -124,7 +124,7 @@ class Concatenated(Method):
         assert isinstance(network, Concatenation)
         features = network.features({TEXT: batch.tokens, IMAGE: batch.images})
         images = features[IMAGE] * torch.from_numpy(has_image).to(features[IMAGE])[:, None, None, None]
-        return functional.binary_cross_entropy_with_logits(network.head([images, features[TEXT]], {}), batch.labels)
+        return functional.binary_cross_entropy_with_logits(network.head([images, features[TEXT]], {}, {}), batch.labels)
 
     def logits(self, network: nn.Module, given: Mapping[str, Tensor]) -> Tensor:
         """Of any subset."""
