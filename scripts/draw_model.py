@@ -17,11 +17,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.networks import Network
 from napari_shaspec.model.released.config import ReleasedConfig
 from napari_shaspec.model.released.network import ReleasedShaSpec
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
+from napari_shaspec.training.config import PRESETS
 
 COLOURS = {"image": "#e8e8e8", "shared": "#9ecae1", "specific": "#fdd0a2", "fusion": "#c7e9c0", "decoder": "#dadaeb"}
 MISSING = Modality.T1
@@ -125,7 +125,8 @@ def draw_network(network: Network, sides: tuple[int, int, int], path: Path) -> t
     drawing.box(780, 222, ["decoder", f"from {len(rows)} x {shape(encoding.shared)}"], "decoder", (180, 50))
     for number, skip in enumerate(encoding.skips):
         drawing.words(780, 300 + 17 * number, f"+ skips {shape(skip)}")
-    drawing.words(780, 300 + 17 * len(encoding.skips), "of every modality, from the encodings")
+    kept = ", shared and specific" if encoding.specific_skips else ""
+    drawing.words(780, 300 + 17 * len(encoding.skips), f"of every modality, from the encodings{kept}")
     drawing.arrow((780, 196), (780, 150))
     drawing.box(780, 118, ["ET, TC, WT", shape(logits)], "image", (170, 56))
     drawing.write(path)
@@ -154,7 +155,7 @@ def main() -> None:
     """Draw all figures into a folder."""
     folder = Path(sys.argv[1])
     with torch.device("meta"), torch.no_grad():
-        own, released = ShaSpec(ModelConfig()).eval(), ReleasedShaSpec(ReleasedConfig()).eval()
+        own, released = ShaSpec(PRESETS["bundled"].model).eval(), ReleasedShaSpec(ReleasedConfig()).eval()
         rows = []
         for title, network, sides, name in (
             ("our network, tile 96 x 96 x 96", own, (96, 96, 96), "model_own.svg"),

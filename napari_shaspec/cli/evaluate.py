@@ -67,6 +67,10 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
         check_output(attach, (".safetensors",), overwrite=overwrite)
         if len(chosen) > 1:
             raise ShaSpecError("one checkpoint with --attach", f"{len(chosen)}", "Evaluate them one by one")
+        if chosen[0] is not None and chosen[0].suffix != ".safetensors":
+            raise ShaSpecError(
+                "safetensors weights with --attach", chosen[0].name, "Convert them first: napari-shaspec convert"
+            )
     if more:
         import matplotlib  # noqa: F401 (missing, it is named before the work and not after it)
     choose_device(device)  # a wrong name is one error, not one for each case

@@ -186,6 +186,7 @@ class _Run:
     prediction: Prediction
     device: str
     precision: str
+    notes: tuple[str, ...]
 
 
 def _predicted(case: Case, available: frozenset[Modality], checkpoint: Checkpoint, device: str, precision: str) -> _Run:
@@ -198,7 +199,7 @@ def _predicted(case: Case, available: frozenset[Modality], checkpoint: Checkpoin
             available, progress=lambda tile: advance(f"{tile.stage} pass", tile.done, tile.total)
         )
     _say_how(session, prediction, time.perf_counter() - start)
-    return _Run(case, checkpoint, prediction, session.device, precision)
+    return _Run(case, checkpoint, prediction, session.device, precision, tuple(session.notes))
 
 
 def _say_how(session: Session, prediction: Prediction, seconds: float) -> None:
@@ -234,6 +235,7 @@ def _write(
         run.precision,
         thresholds,
         smooth=smooth,
+        notes=run.notes,
     )
     with staged([overlay] if overlay is not None else [], overwrite=overwrite) as places:
         if overlay is not None:

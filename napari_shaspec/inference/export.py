@@ -95,8 +95,14 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
     *,
     smooth: bool,
     edited: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> Report:
     """Everything about a prediction that is known before it is written.
+
+    Parameters
+    ----------
+    notes
+        Of the session; those of the case are taken from it.
 
     Raises
     ------
@@ -129,5 +135,5 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
             "numpy": version("numpy"),
             "python": platform.python_version(),
         },
-        notes=case.notes,
+        notes=(*case.notes, *notes),
     )

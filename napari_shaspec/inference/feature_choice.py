@@ -37,7 +37,8 @@ class FeatureChoice:
     ----------
     kind
         Shared r(i), specific s(i), or fused: what the decoder gets for the modality. Above the bottom level the decoder
-        gets the shared map or its stand-in.
+        gets the shared map or its stand-in, to which networks with specific skips add the projected specific map, not
+        shown.
     level
         0 is full resolution; -1 the bottom.
     view

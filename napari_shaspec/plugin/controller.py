@@ -301,13 +301,14 @@ class Controller:
             return checkpoint, self._session
         session = self._open_session(checkpoint, request.case, request.device)
         if not cancelled.is_set():
-            self._session, self._session_key = session, key
+            self._session, self._session_key, self._atlas = session, key, None
         return checkpoint, session
 
     def _received(self, item: Piece | Loaded | Result) -> None:
         state = self.state
         if isinstance(item, Loaded):
             self.checkpoint = item.checkpoint
+            state.stand_in = item.checkpoint.model.config.stand_in
             state.statement = item.checkpoint.statement
             state.confidence = confidence(item.checkpoint.reliability, item.available)
             self._note(item.notes)

@@ -71,6 +71,7 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
         result.thresholds,
         smooth=result.smooth,
         edited=not np.array_equal(labels, result.labels),
+        notes=result.notes,
     )
     files = export(outputs, case.grid, labels, result.prediction.probabilities, report, overwrite=True)
     pictures = _feature_files(outputs, maps)

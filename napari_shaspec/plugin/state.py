@@ -110,6 +110,8 @@ class PluginState:
         What stays true of this case or run: resampled images, a device that was full, a slow CPU.
     statement
         What the checkpoint says of itself.
+    stand_in
+        What its network takes for a missing modality, in words; empty before it is loaded.
     volumes_ml, agreement
         Of the labels as they are in the layer, edits included.
     confidence
@@ -129,6 +131,7 @@ class PluginState:
     message: str = ""
     notes: tuple[str, ...] = ()
     statement: str = ""
+    stand_in: str = ""
     result: Result | None = None
     pinned: Pinned | None = None
     volumes_ml: Mapping[Region, float] = field(default_factory=dict)

@@ -111,12 +111,22 @@ class SimulatedBatches(BatchStream):
         Which seeds, counted from ``config.seed * 10**6``.
     device
         Where the batches are made; the device that trains on them.
+    processes
+        How many items a step takes: one for each process.
     """
 
     def __init__(
-        self, config: TrainConfig, settings: SimulatorSettings, first: int, count: int, device: torch.device
+        self,
+        config: TrainConfig,
+        settings: SimulatorSettings,
+        first: int,
+        count: int,
+        device: torch.device,
+        *,
+        processes: int = 1,
     ) -> None:
         super().__init__(config, first, count)
+        self.processes = processes
         self.settings = settings
         self.device = device
         self._recent: dict[int, Batch] = {}
@@ -135,7 +145,7 @@ class SimulatedBatches(BatchStream):
     def simulated(self, step: int) -> Batch:
         """Drawn from the seed of the step."""
         seed = self.config.seed * SEEDS + step
-        coarse = np.random.default_rng(seed).random() < self.coarse_chance(step)
+        coarse = np.random.default_rng(seed).random() < self.coarse_chance(step // self.processes)
         patch, voxel_mm = self.scale(coarse=coarse and step < HELD_OUT_FIRST)
         batch = simulate_batch(seed, self.config.batch, patch, voxel_mm, self.settings, self.device)
         return normalised_batch(batch.images, batch.labels, self.config.model.normalisation)

@@ -72,7 +72,7 @@ class Batches(lightning.LightningDataModule):
             stream = FolderCrops(self.config, self.split[0], first, count, processes=processes)
             workers = self.workers
         else:
-            stream = SimulatedBatches(self.config, TRAINING, first, count, self.device)
+            stream = SimulatedBatches(self.config, TRAINING, first, count, self.device, processes=processes)
             workers = 1 if self.device.type == "cpu" else 0
         return _loader(Shard(stream, trainer.global_rank, processes), workers)
 

@@ -48,6 +48,7 @@ class ModalitiesPanel(QWidget):
             case=self.refresh,
             encoded=self.refresh,
             slots=self.refresh,
+            stand_in=self.refresh,
             status=self.refresh,
         )
         self.refresh()
@@ -127,13 +128,15 @@ class ModalitiesPanel(QWidget):
     def _show_state(self, modality: Modality, *, exists: bool, on: bool) -> None:
         state = self._state
         present = [each.title for each in Modality if each in state.available]
-        mean = f"{'mean of ' if len(present) > 1 else ''}{', '.join(present)}"
+        stand_in = state.stand_in
+        if not stand_in or stand_in.startswith("mean"):
+            stand_in = f"{'mean of ' if len(present) > 1 else ''}{', '.join(present)}"
         if exists and on:
             text = "encoded" if modality in state.encoded else "loaded"
         elif state.status is Status.EMPTY or not present:
             text = "missing"
         else:
-            text = f"{'off' if exists else 'missing'} (stand-in: {mean})"
+            text = f"{'off' if exists else 'missing'} (stand-in: {stand_in})"
         warning = self._warnings.get(modality, "")
         self.states[modality].setText(f"{text}  \N{WARNING SIGN} {warning}" if warning else text)
         self.states[modality].setToolTip(warning)

@@ -489,7 +489,13 @@ class ShaSpecWidget(QWidget):
                 )
                 self._arrange_features()
 
-        self.controller.request_features(choice, deliver, lambda: self.features_panel.set_line(""))
+        def failed() -> None:
+            # Maps of the network before would stand beside labels of this one.
+            self.features.remove()
+            self.features_panel.set_shown(shown=False)
+            self.features_panel.set_line("")
+
+        self.controller.request_features(choice, deliver, failed)
 
     def _arrange_features(self, *_: object) -> None:
         if self.features_panel.grid.isChecked() and self.features.shown:

@@ -20,7 +20,8 @@ from napari_shaspec.volume import Case, Volume
 def model() -> ShaSpec:
     """Random weights, sharpened so that probabilities spread over 0 to 1."""
     torch.manual_seed(3)
-    model = ShaSpec(ModelConfig(widths=(4, 6, 8), voxel_mm=(2.0, 4.0))).eval()
+    # Specific skips as in the bundled weights: an encoding then holds all that it can.
+    model = ShaSpec(ModelConfig(widths=(4, 6, 8), voxel_mm=(2.0, 4.0), specific_skips=True)).eval()
     with torch.no_grad():
         model.decoder.output.weight *= 6
         model.decoder.output.bias.zero_()

@@ -33,7 +33,9 @@ def written(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray, outp
     save_checkpoint(model, tmp_path / "weights.safetensors", {})
     attach_reliability(tmp_path / "weights.safetensors", TABLE, tmp_path / "weights.safetensors")
     checkpoint = load_checkpoint(tmp_path / "weights.safetensors")
-    report = describe(case, {Modality.T1}, checkpoint, "cpu", "auto", DEFAULT_THRESHOLDS, smooth=True)
+    report = describe(
+        case, {Modality.T1}, checkpoint, "cpu", "auto", DEFAULT_THRESHOLDS, smooth=True, notes=("the device was full",)
+    )
     probabilities = np.random.default_rng(5).random((3, *case.grid.shape), np.float32)
     return export(outputs, case.grid, labels, probabilities, report)
 
@@ -71,6 +73,7 @@ def test_the_report_says_what_made_it(tmp_path: Path, case: Case, model: ShaSpec
     assert report.confidence == confidence(TABLE, {Modality.T1})
     assert report.images[Modality.T1] == ("", "")  # this case never was a file
     again = json.loads(replace(report, notes=("a",)).to_json())
+    assert report.notes[-1] == "the device was full"
     assert again["stand_in_rule"].startswith("mean of the shared features")
     assert again["confidence"] == {
         "ET": {"verdict": "unreliable", "mean_dice": 0.2, "source": "3 cases"},

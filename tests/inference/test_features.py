@@ -15,7 +15,7 @@ from napari_shaspec.inference.feature_points import CaseFeatures, Step, case_fea
 from napari_shaspec.inference.features import FeatureAtlas, FeaturesCancelledError
 from napari_shaspec.inference.session import Session
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.config import ModelConfig, Substitution
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
 from napari_shaspec.volume import Case, Volume
 
@@ -101,6 +101,23 @@ def test_every_choice_gives_a_picture(atlas: FeatureAtlas, kind: FeatureKind, le
         assert picture.data.dtype == np.float32
         assert np.isfinite(picture.data).all()
         assert picture.limits[0] < picture.limits[1]
+
+
+def test_the_stand_in_follows_the_rule_of_the_network(case: Case) -> None:
+    torch.manual_seed(3)
+    network = ShaSpec(ModelConfig(widths=(4, 6, 8), voxel_mm=(2.0, 4.0), substitution=Substitution.FIRST)).eval()
+    atlas = FeatureAtlas(Session(network, case))
+    choice = FeatureChoice(FeatureKind.SHARED, -1, FeatureView.CHANNEL, 3)
+    available = ALL - {Modality.FLAIR}
+    picture = atlas.render(choice, Modality.FLAIR, available)
+    first = atlas.render(choice, Modality.T1, available)
+    other = atlas.render(choice, Modality.T2, available)
+    assert picture is not None
+    assert first is not None
+    assert other is not None
+    assert picture.stand_in
+    np.testing.assert_allclose(picture.data, first.data, atol=1e-4)
+    assert np.abs(picture.data - other.data).max() > 0.01
 
 
 def test_the_stand_in_is_the_mean_of_the_available(atlas: FeatureAtlas) -> None:
