@@ -4,7 +4,8 @@
 
 Whole cases of the held-out setting, from seeds that neither training nor any published table uses; every subset of the
 modalities counts alike. The last line printed is a JSON object: the best threshold of each region, its Dice there, and
-at one half.
+at one half. `--out shifted.safetensors` also writes the weights with output biases moved so that the best threshold of
+each region is one half.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from napari_shaspec.inference.session import Session
 from napari_shaspec.modalities import Modality, nonempty_subsets
-from napari_shaspec.model.checkpoint import load_checkpoint
+from napari_shaspec.model.checkpoint import load_checkpoint, shift_outputs
 from napari_shaspec.regions import Region, labels_to_masks
 from napari_shaspec.simulate.case import simulate_case
 from napari_shaspec.simulate.settings import HELD_OUT
@@ -31,9 +32,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--out", type=Path, help="weights whose best thresholds are one half")
     parser.add_argument("--voxel-mm", type=float, default=2.0)
     options = parser.parse_args()
-    model = load_checkpoint(options.weights).model
+    checkpoint = load_checkpoint(options.weights)
+    model = checkpoint.model
     subsets = nonempty_subsets(list(Modality))
     scores = np.zeros((options.count, len(subsets), len(THRESHOLDS), len(Region)))
     for number in range(options.count):
@@ -66,6 +69,8 @@ def main() -> None:
             "dice": round(float(mean[best, index]), 4),
             "dice_at_half": round(float(mean[half, index]), 4),
         }
+    if options.out is not None:
+        shift_outputs(checkpoint.path, {name: entry["threshold"] for name, entry in answer.items()}, options.out)
     print(json.dumps(answer))
 
 

@@ -6,7 +6,7 @@ Checkpoints of the authors' released code are read too (`model.released`); nothi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,31 @@ def attach_reliability(source: Path, reliability: Reliability, out: Path) -> Non
     """
     header, tensors = _read(source)
     _write(tensors, header | {"reliability": json.dumps(reliability.to_dict())}, out)
+
+
+def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path) -> None:
+    """Write our own weights once more, their output biases moved so that these probabilities become one half.
+
+    Dice losses pay for tumour that is doubtful, so a network marks more than what makes its Dice best. The biases are
+    three numbers; everything else stays as it is, and the header says what was done.
+
+    Parameters
+    ----------
+    thresholds
+        By output: the probability where a region begins best, from cases that were not trained on.
+
+    Raises
+    ------
+    ShaSpecError
+        If the source is no checkpoint of our own networks, or the file cannot be written.
+    """
+    header, tensors = _read(source)
+    outputs = ModelConfig.from_dict(_parsed(header, "config", source)).outputs
+    bias = "decoder.output.bias"
+    tensors[bias] = tensors[bias] - torch.logit(torch.tensor([thresholds[name] for name in outputs]))
+    training = _parsed(header, "training", source) | {"outputs_shifted_to": dict(thresholds)}
+    header.pop("reliability", None)  # it was measured on other outputs
+    _write(tensors, header | {"training": json.dumps(training)}, out)
 
 
 def _write(tensors: dict[str, Tensor], header: dict[str, str], path: Path) -> None:

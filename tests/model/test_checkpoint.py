@@ -21,7 +21,7 @@ from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.checkpoint import FORMAT, attach_reliability, load_checkpoint, save_checkpoint
+from napari_shaspec.model.checkpoint import FORMAT, attach_reliability, load_checkpoint, save_checkpoint, shift_outputs
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
@@ -291,3 +291,19 @@ def test_a_broken_table_is_refused(rewrite: Callable[..., Path]) -> None:
     for entry in ("{", "[]", '{"dice": {"pet": {}}, "source": ""}'):
         with pytest.raises(ShaSpecError):
             load_checkpoint(rewrite({"reliability": entry}))
+
+
+def test_shifted_outputs_begin_at_one_half(path: Path, model: ShaSpec, tmp_path: Path) -> None:
+    thresholds = {"ET": 0.5, "TC": 0.35, "WT": 0.8}
+    attach_reliability(path, Reliability({frozenset([Modality.T1]): {Region.WT: 0.5}}, "3 cases"), path)
+    shift_outputs(path, thresholds, tmp_path / "shifted.safetensors")
+    shifted = load_checkpoint(tmp_path / "shifted.safetensors")
+    images = {"t1": torch.randn((1, 1, *[2 * model.config.stride] * 3), generator=torch.Generator().manual_seed(0))}
+    with torch.no_grad():
+        before, after = load_checkpoint(path).model(images).logits, shifted.model(images).logits
+    for channel, name in enumerate(model.config.outputs):
+        threshold = torch.tensor(thresholds[name])
+        expected = before[:, channel] - torch.logit(threshold)
+        torch.testing.assert_close(after[:, channel], expected, rtol=0, atol=1e-5)
+    assert shifted.training["outputs_shifted_to"] == thresholds
+    assert shifted.reliability is None
