@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,9 @@ class FakeCheckpoint:
     statement: str = "For tests only."
     sha256: str = "0"
     reliability: Reliability | None = None
+    model: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(config=SimpleNamespace(stand_in="shared features of the first"))
+    )
 
 
 @dataclass

@@ -302,6 +302,13 @@ def test_closing_stops_everything(bench: Bench) -> None:
 TABLE = Reliability({ALL: {Region.ET: 0.8}, ALL - {Modality.T1C}: {Region.ET: 0.1}}, "20 simulated cases")
 
 
+def test_the_stand_in_is_that_of_the_network(bench: Bench) -> None:
+    assert bench.state.stand_in == ""
+    bench.load()
+    bench.jobs.finish_all()
+    assert bench.state.stand_in == "shared features of the first"
+
+
 def test_trust_belongs_to_what_was_asked_for(bench: Bench) -> None:
     bench.load()
     bench.jobs.finish_all()
