@@ -19,7 +19,7 @@ from torch.nn import functional
 from napari_shaspec.classification.image_text import IMAGE, MODALITIES, TEXT, Pairs, Studies, Vocabulary
 from napari_shaspec.classification.image_text_networks import WIDTH, Concatenation, ImageTextShaSpec
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.model.losses import feature_losses
+from napari_shaspec.model.losses import ALPHA, BETA, feature_losses
 from napari_shaspec.model.shaspec import Encoding
 
 Available = frozenset[str]
@@ -27,7 +27,6 @@ ONLY_IMAGE: Available = frozenset({IMAGE})
 ONLY_TEXT: Available = frozenset({TEXT})
 EVERYTHING: Available = frozenset(MODALITIES)
 TESTED = (ONLY_TEXT, ONLY_IMAGE, EVERYTHING)
-ALPHA, BETA = 0.1, 0.02
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 Progress = Callable[[int, int], None]
 

@@ -16,14 +16,13 @@ from torch.nn import functional
 
 from napari_shaspec.classification.av_mnist import IMAGE, MODALITIES, SOUND, Pairs, Split
 from napari_shaspec.classification.networks import ImageClassifier, ShaSpecClassifier, TwoStreamClassifier
-from napari_shaspec.model.losses import AlignmentLoss, feature_losses
+from napari_shaspec.model.losses import ALPHA, BETA, AlignmentLoss, feature_losses
 from napari_shaspec.model.shaspec import Encoding
 
 Available = frozenset[str]
 ONLY_IMAGE: Available = frozenset({IMAGE})
 ONLY_SOUND: Available = frozenset({SOUND})
 EVERYTHING: Available = frozenset(MODALITIES)
-ALPHA, BETA = 0.1, 0.02
 
 
 class Batch(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Region
 
 Choice = TypeVar("Choice", bound=StrEnum)
+Config = TypeVar("Config")
 
 
 class Substitution(StrEnum):
@@ -127,15 +128,22 @@ class ModelConfig:
         ShaSpecError
             For an unknown or malformed entry.
         """
-        entries: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        try:
-            return cls(**entries)
-        except TypeError as error:
-            raise ShaSpecError(
-                "a ShaSpec model configuration", str(error), "Use a checkpoint written by napari-shaspec"
-            ) from error
+        return rebuilt(cls, values, "a ShaSpec model configuration", "Use a checkpoint written by napari-shaspec")
+
+
+def rebuilt(kind: Callable[..., Config], values: Mapping[str, Any], expected: str, advice: str) -> Config:
+    """A configuration from its entries after a trip through JSON, which knows lists and no tuples.
+
+    Raises
+    ------
+    ShaSpecError
+        For an unknown or malformed entry, with these words.
+    """
+    entries = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    try:
+        return kind(**entries)
+    except TypeError as error:
+        raise ShaSpecError(expected, str(error), advice) from error
 
 
 def _member(kind: type[Choice], value: str) -> Choice:

@@ -17,6 +17,9 @@ from torch.nn import functional
 
 from napari_shaspec.model.shaspec import Encoding
 
+ALPHA, BETA = 0.1, 0.02
+"""Weights of DAO and DCO in the objective, as the paper found them best."""
+
 
 class AlignmentLoss(StrEnum):
     """The four variants of the distribution alignment objective (paper, Table 5)."""

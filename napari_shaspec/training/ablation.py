@@ -16,16 +16,13 @@ from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.config import Substitution
-from napari_shaspec.model.losses import AlignmentLoss
+from napari_shaspec.model.losses import ALPHA, BETA, AlignmentLoss
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.splits import read_split, split_cases, write_split
 from napari_shaspec.training.train import LAST, SPLIT, WEIGHTS, Hardware, train
 
 GRID = (0.0, 0.02, 0.1, 0.5, 0.7, 1.0)
 """The values of alpha and beta that the paper tried, the other one being at its best."""
-
-ALPHA, BETA = 0.1, 0.02
-"""The best values."""
 
 SCORES = "scores.csv"
 """What a finished variant leaves in its folder."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.model.config import ModelConfig, Normalisation
-from napari_shaspec.model.losses import AlignmentLoss
+from napari_shaspec.model.losses import ALPHA, BETA, AlignmentLoss
 
 
 class Optimizer(StrEnum):
@@ -117,8 +117,8 @@ class TrainConfig:
     warmup_steps: int = 50
     schedule: Schedule = Schedule.COSINE
     gradient_clip: float = 1.0
-    alpha: float = 0.1
-    beta: float = 0.02
+    alpha: float = ALPHA
+    beta: float = BETA
     alignment: AlignmentLoss = AlignmentLoss.L1
     all_steps: int = 600
     features_wait: bool = True

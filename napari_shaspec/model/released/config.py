@@ -9,6 +9,7 @@ from typing import Any
 from napari_shaspec.box import Triple
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
+from napari_shaspec.model.config import rebuilt
 from napari_shaspec.regions import Region
 
 BLOCK_STRIDE = (16, 32, 32)
@@ -100,15 +101,9 @@ class ReleasedConfig:
         ShaSpecError
             For an unknown or malformed entry.
         """
-        entries: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        try:
-            return cls(**entries)
-        except TypeError as error:
-            raise ShaSpecError(
-                "a configuration of the released network", str(error), "Use a file written by napari-shaspec convert"
-            ) from error
+        return rebuilt(
+            cls, values, "a configuration of the released network", "Use a file written by napari-shaspec convert"
+        )
 
 
 def _is_multiple(value: object, step: int) -> bool:
