@@ -33,6 +33,7 @@ EFFECTS: tuple[Effect, ...] = (
     contrast.bright_white_matter,
     contrast.vessels,
     contrast.choroid_plexus,
+    contrast.dura_and_sinuses,
     contrast.resection_cavity,
     contrast.skull_stripping_rim,
     contrast.texture,
@@ -103,6 +104,7 @@ def simulate_batch(
         tissues=tissues,
         ranks=tumour.grow(dice, settings, grid, seeds, tissues, voxel_mm),
         brain=(tissues.sum(1, keepdim=True) > 0.5).float(),
+        from_midline_mm=bent[..., 0].abs()[:, None],
         images=torch.zeros(batch, len(CHANNELS), *size, device=device),
     )
     for effect in EFFECTS:

@@ -103,6 +103,26 @@ def choroid_plexus(scene: Scene) -> Tensor:
     return torch.where(where, column(value), scene.images)
 
 
+def dura_and_sinuses(scene: Scene) -> Tensor:
+    """Dura, falx and venous sinuses have no blood-brain barrier: what skull stripping leaves of them enhances on T1c."""
+    dice = scene.dice
+
+    def shell(millimetres: float) -> Tensor:
+        return dilate(1 - scene.brain, max(1, round(millimetres / scene.voxel_mm))) * scene.brain > 0
+
+    present = column(dice.chance(scene.settings.dura_chance, 3))
+    dura = shell(float(dice.uniform((1.0, 6.0))[0])) & (scene.field(35.0) > column(dice.uniform((0.0, 1.8))))
+    falx = (scene.from_midline_mm < column(dice.uniform((1.0, 2.5)))) & (scene.tissues[:, 1:2] > 0.3)
+    sinus = shell(10.0) & (scene.from_midline_mm < column(dice.uniform((2.0, 5.0))))
+    where = torch.cat([dura, falx & (scene.field(30.0) > -0.5), sinus], 1) & present & (scene.ranks == 0)
+    ranges = ((-0.2, 0.3), (-0.1, 0.15), (0.2, 1.4), (-0.4, 0.1))
+    # The three enhance alike in a patient, the falx, thinner than a voxel, by less.
+    gain = torch.stack([dice.uniform(bounds) for bounds in ranges], dim=1)
+    share = (where * torch.tensor([1.0, 0.6, 1.0], device=dice.device).reshape(1, 3, 1, 1, 1)).amax(1, keepdim=True)
+    soft = blur(share, dice.uniform((0.4, 1.2), 1) / scene.voxel_mm) * (scene.ranks == 0) * scene.brain
+    return (scene.images + column(gain) * soft).clamp(min=0)
+
+
 def resection_cavity(scene: Scene) -> Tensor:
     """After surgery a hole full of fluid lies where tumour or tissue was; it belongs to no region."""
     dice = scene.dice

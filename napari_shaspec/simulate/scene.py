@@ -27,6 +27,8 @@ class Scene:
         (B, 1, X, Y, Z) of tumour classes, 0 where there is none (`tumour.OEDEMA` and up).
     brain
         (B, 1, X, Y, Z) of 0 and 1.
+    from_midline_mm
+        (B, 1, X, Y, Z), 0 in the plane between the hemispheres, before anything bent them.
     images
         (B, 4, X, Y, Z) in the order of `CHANNELS`; effects replace it.
     """
@@ -37,6 +39,7 @@ class Scene:
     tissues: Tensor
     ranks: Tensor
     brain: Tensor
+    from_midline_mm: Tensor
     images: Tensor
 
     @property

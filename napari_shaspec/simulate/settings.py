@@ -82,9 +82,10 @@ class SimulatorSettings:
     patchy_enhancement_chance: float = 0.35
     mass_effect: Range = (0.0, 0.35)
     cavity_chance: float = 0.06
+    dura_chance: float = 0.6
     haemorrhage_chance: float = 0.12
     texture: Range = (0.01, 0.07)
-    bias: Range = (0.0, 0.15)
+    bias: Range = (0.0, 0.2)
     blur_mm: Range = (0.0, 1.6)
     thick_slice_chance: float = 0.35
     thick_slice_mm: Range = (3.0, 6.5)

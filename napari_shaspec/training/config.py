@@ -60,6 +60,9 @@ class TrainConfig:
     draws
         How often each simulated case is trained on, with other intensities and subsets and mirrored in between:
         simulating one costs as much as half a step.
+    tumour_free_share
+        Share of the simulated cases that have no tumour, beside those that the simulator's setting leaves without one:
+        what a network must not mark is learned from them alone.
     tumour_share
         Share of the crops of real cases that are centred on tumour; the others are centred anywhere in the brain.
     augmentation
@@ -108,6 +111,7 @@ class TrainConfig:
     coarse_patch: tuple[int, int, int] = (56, 64, 56)
     coarse_share: float = 0.5
     draws: int = 1
+    tumour_free_share: float = 0.0
     tumour_share: float = 0.5
     augmentation: Augmentation = Augmentation.INTENSITY
     optimizer: Optimizer = Optimizer.ADAMW
@@ -144,7 +148,14 @@ class TrainConfig:
             "weights of DAO, DCO, decay and clipping of at least 0": min(weights) >= 0,
             "a learning rate above 0": self.learning_rate > 0,
             "shares and decays from 0 to 1": all(
-                0 <= share <= 1 for share in (self.coarse_share, self.tumour_share, self.momentum, self.ema_decay)
+                0 <= share <= 1
+                for share in (
+                    self.coarse_share,
+                    self.tumour_free_share,
+                    self.tumour_share,
+                    self.momentum,
+                    self.ema_decay,
+                )
             ),
             f"dedicated modalities out of {', '.join(self.model.modalities)}, each named once": (
                 set(self.dedicated) <= set(self.model.modalities) and len(set(self.dedicated)) == len(self.dedicated)
@@ -170,10 +181,11 @@ PRESETS = {
     "bundled": replace(
         TrainConfig(),
         model=ModelConfig(stem_convolutions=1, specific_skips=True),
-        steps=6000,
+        steps=10_000,
         patch=(80, 96, 80),
         coarse_share=0.3,
         draws=2,
+        tumour_free_share=0.15,
         learning_rate=3e-3,
         all_steps=500,
         subsets=2,

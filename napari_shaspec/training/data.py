@@ -15,7 +15,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.model.config import Normalisation
 from napari_shaspec.regions import Label
 from napari_shaspec.simulate.case import simulate_batch
-from napari_shaspec.simulate.settings import SimulatorSettings
+from napari_shaspec.simulate.settings import SimulatorSettings, without_tumours
 from napari_shaspec.training.config import Augmentation, TrainConfig
 from napari_shaspec.training.transforms import augmented
 
@@ -145,9 +145,12 @@ class SimulatedBatches(BatchStream):
     def simulated(self, step: int) -> Batch:
         """Drawn from the seed of the step."""
         seed = self.config.seed * SEEDS + step
-        coarse = np.random.default_rng(seed).random() < self.coarse_chance(step // self.processes)
-        patch, voxel_mm = self.scale(coarse=coarse and step < HELD_OUT_FIRST)
-        batch = simulate_batch(seed, self.config.batch, patch, voxel_mm, self.settings, self.device)
+        draw, trains = np.random.default_rng(seed), step < HELD_OUT_FIRST
+        coarse = draw.random() < self.coarse_chance(step // self.processes)
+        tumour_free = draw.random() < self.config.tumour_free_share
+        patch, voxel_mm = self.scale(coarse=coarse and trains)
+        settings = without_tumours(self.settings) if tumour_free and trains else self.settings
+        batch = simulate_batch(seed, self.config.batch, patch, voxel_mm, settings, self.device)
         return normalised_batch(batch.images, batch.labels, self.config.model.normalisation)
 
     def recent(self, step: int) -> Batch:

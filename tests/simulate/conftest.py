@@ -62,6 +62,7 @@ def make_scene(template: Template) -> Callable[..., Scene]:
             tissues=tissues,
             ranks=ranks * brain,
             brain=brain,
+            from_midline_mm=grid[..., 0].abs().expand(2, -1, -1, -1)[:, None],
             images=torch.zeros(2, len(CHANNELS), *SIZE),
         )
         scene.images = tissue_signal(scene)
