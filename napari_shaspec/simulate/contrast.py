@@ -104,7 +104,7 @@ def choroid_plexus(scene: Scene) -> Tensor:
 
 
 def dura_and_sinuses(scene: Scene) -> Tensor:
-    """Dura, falx and venous sinuses have no blood-brain barrier: what skull stripping leaves of them enhances on T1c."""
+    """Dura, falx and sinuses have no blood-brain barrier: what skull stripping leaves of them enhances on T1c."""
     dice = scene.dice
 
     def shell(millimetres: float) -> Tensor:

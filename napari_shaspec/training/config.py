@@ -181,7 +181,7 @@ PRESETS = {
     "bundled": replace(
         TrainConfig(),
         model=ModelConfig(stem_convolutions=1, specific_skips=True),
-        steps=10_000,
+        steps=9000,
         patch=(80, 96, 80),
         coarse_share=0.3,
         draws=2,
