@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_shaspec.classification.av_mnist import IMAGE, SOUND, AudiovisionMNIST, Pairs, Split, draw_split
@@ -77,25 +78,8 @@ def train_row(
     list of Score
         For each seed, one for each subset that the method can be tested with; accuracies in percent.
     """
-    splits = [draw_split(data.training, rate, seed) for seed in seeds]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds[0] * ROWS_APART + round(100 * rate))
-        ensemble = Ensemble(method.networks(data.training, splits, seeds))
-        epochs = fit(ensemble, method, data.training, splits, seeds, recipe)
-        validation = _inputs(data.training, torch.from_numpy(np.stack([split.validation for split in splits])))
-        best, lowest = ensemble.state(), torch.full((len(seeds),), math.inf)
-        chosen, accuracy = torch.zeros(len(seeds), dtype=torch.long), torch.zeros(len(seeds))
-        for epoch in epochs:
-            logits = _answers(ensemble, method, validation, method.tested[0], own=True)
-            wanted = validation.digits.flatten()
-            losses = functional.cross_entropy(logits.flatten(0, 1), wanted, reduction="none").view(len(seeds), -1)
-            better = losses.mean(1) < lowest
-            lowest = torch.where(better, losses.mean(1), lowest)
-            best = keep_better(best, ensemble.state(), better)
-            chosen = torch.where(better, epoch, chosen)
-            accuracy = torch.where(better, _percent_right(logits, validation.digits), accuracy)
-            progress(epoch, recipe.epochs)
-        ensemble.load(best)
+    with _own_random_numbers(rate, seeds):
+        ensemble, accuracy, chosen = _trained(method, data.training, rate, seeds, recipe, progress)
         scores = []
         for available in method.tested:
             right = _percent_right(_answers(ensemble, method, data.test, available, own=False), data.test.digits)
@@ -104,6 +88,50 @@ def train_row(
                 for seed, *values in zip(seeds, right.tolist(), accuracy.tolist(), chosen.tolist(), strict=True)
             ]
     return scores
+
+
+def train_network(
+    method: Method,
+    training: Pairs,
+    rate: float,
+    seed: int,
+    recipe: Recipe,
+    progress: Progress = lambda done, total: None,
+) -> nn.Module:
+    """Train one network as `train_row` does, and hand it over in evaluation mode; parameters as there."""
+    with _own_random_numbers(rate, [seed]):
+        ensemble, _, _ = _trained(method, training, rate, [seed], recipe, progress)
+    return ensemble.network(0).eval()
+
+
+@contextmanager
+def _own_random_numbers(rate: float, seeds: Sequence[int]) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds[0] * ROWS_APART + round(100 * rate))
+        yield
+
+
+def _trained(
+    method: Method, training: Pairs, rate: float, seeds: Sequence[int], recipe: Recipe, progress: Progress
+) -> tuple[Ensemble, Tensor, Tensor]:
+    """The networks at their best epochs, and for each its validation accuracy in percent and that epoch."""
+    splits = [draw_split(training, rate, seed) for seed in seeds]
+    ensemble = Ensemble(method.networks(training, splits, seeds))
+    validation = _inputs(training, torch.from_numpy(np.stack([split.validation for split in splits])))
+    best, lowest = ensemble.state(), torch.full((len(seeds),), math.inf)
+    chosen, accuracy = torch.zeros(len(seeds), dtype=torch.long), torch.zeros(len(seeds))
+    for epoch in fit(ensemble, method, training, splits, seeds, recipe):
+        logits = _answers(ensemble, method, validation, method.tested[0], own=True)
+        wanted = validation.digits.flatten()
+        losses = functional.cross_entropy(logits.flatten(0, 1), wanted, reduction="none").view(len(seeds), -1)
+        better = losses.mean(1) < lowest
+        lowest = torch.where(better, losses.mean(1), lowest)
+        best = keep_better(best, ensemble.state(), better)
+        chosen = torch.where(better, epoch, chosen)
+        accuracy = torch.where(better, _percent_right(logits, validation.digits), accuracy)
+        progress(epoch, recipe.epochs)
+    ensemble.load(best)
+    return ensemble, accuracy, chosen
 
 
 def fit(

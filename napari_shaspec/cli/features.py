@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -96,7 +96,8 @@ def features(  # noqa: PLR0913 (a command's options are its parameters)
                 _write_table(staged_at[path], made, sources)
             else:
                 how = {"points": points_of.value, "seed": seed, "cases": [each.name for each in measured]}
-                _write_report(staged_at[path], made, how | {"weights_sha256": checkpoint.sha256})
+                content = made.report(how | {"weights_sha256": checkpoint.sha256})
+                staged_at[path].write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     typer.echo(f"{len(made.placed)} points, {made.describe()}")
     for path in (plot, *beside):
         typer.echo(f"Wrote {path}")
@@ -136,13 +137,3 @@ def _write_table(path: Path, plot: FeaturePlot, sources: Sequence[_Source]) -> N
             place = [f"{value:.2f}" for value in where.place_mm] or [""] * 3
             row = (where.case, ENCODED[kind].value, cloud.names[modality], *place, *(f"{value:.4f}" for value in at))
             writer.writerow(row)
-
-
-def _write_report(path: Path, plot: FeaturePlot, how: Mapping[str, object]) -> None:
-    content = {
-        "silhouette_by_modality": {"plot": plot.in_plot, "features": plot.in_features},
-        "modalities": plot.cloud.names,
-        "count": len(plot.placed),
-        **how,
-    }
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.feature_choice import ENCODED, FeatureKind
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.feature_points import CaseFeatures
+    from napari_shaspec.model.shaspec import SharedSpecific
 
 MOST_POINTS = 2000
 """t-SNE of so many takes seconds; more crowd the picture."""
@@ -106,6 +109,17 @@ def over_brain(features: CaseFeatures) -> Features:
     return {(kind, modality.title): each.mean(0, keepdims=True) for (kind, modality), each in features.values.items()}
 
 
+@torch.no_grad()
+def of_inputs(network: SharedSpecific, inputs: Mapping[str, Tensor]) -> Features:
+    """What `cloud_of` takes, of the inputs (N, ...) by modality: their maps at the bottom, averaged over space."""
+    features = {}
+    for name, images in inputs.items():
+        encoding = network.encode(images, name)
+        for kind, maps in zip(ENCODED, (encoding.shared, encoding.specific), strict=True):
+            features[kind, name] = maps.flatten(2).mean(2).float().cpu().numpy()
+    return features
+
+
 def silhouettes(cloud: FeatureCloud, coordinates: NDArray[np.floating]) -> Scores:
     """How well points of a kind cluster by modality: their mean silhouette.
 
@@ -151,6 +165,15 @@ class FeaturePlot:
         """Embed and measure; the errors are those of `embed`."""
         placed = embed(cloud, seed)
         return cls(cloud, placed, silhouettes(cloud, placed), silhouettes(cloud, cloud.features))
+
+    def report(self, how: Mapping[str, object]) -> dict[str, object]:
+        """Its numbers and what made them, ready for JSON."""
+        return {
+            "silhouette_by_modality": {"plot": self.in_plot, "features": self.in_features},
+            "modalities": self.cloud.names,
+            "count": len(self.placed),
+            **how,
+        }
 
     def describe(self) -> str:
         """The silhouettes in one line."""

@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 import napari_shaspec.classification.results as results_module
+from napari_shaspec.classification import av_mnist, training
 from napari_shaspec.classification.av_mnist import AudiovisionMNIST
 from napari_shaspec.classification.methods import EVERYTHING, ONLY_IMAGE, ONLY_SOUND, Method
+from napari_shaspec.classification.networks import ShaSpecClassifier
 from napari_shaspec.classification.report import markdown, paired_difference, table, write_table
 from napari_shaspec.classification.results import METHODS, Row, read_results, rows_of, train_missing, write_results
 from napari_shaspec.classification.training import Recipe, Score
 from napari_shaspec.cli.app import run
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.evaluation import feature_space
 
 SHASPEC = Row("shaspec", 5.0)
 
@@ -154,3 +157,16 @@ def test_mistakes_are_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_features_are_plotted(tmp_path: Path, made_up: AudiovisionMNIST, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(av_mnist, "read_av_mnist", lambda folder: made_up)
+    monkeypatch.setattr(training, "train_network", lambda *options: ShaSpecClassifier().eval())
+    monkeypatch.setattr(feature_space, "embed", lambda cloud, seed: cloud.features[:, :2].astype(float))
+    assert run(["avmnist", "--data", str(tmp_path), "--out", str(tmp_path), "--plot", "--rates", "20"]) == 0
+    report = json.loads((tmp_path / "features.json").read_text())
+    assert report["modalities"] == ["image", "sound"]
+    assert (report["count"], report["sound_percent"]) == (4 * 450, 20)
+    assert set(report["silhouette_by_modality"]["features"]) == {"shared", "specific"}
+    assert (tmp_path / "features.png").read_bytes().startswith(b"\x89PNG")

@@ -22,7 +22,7 @@ from napari_shaspec.classification.methods import (
     ShaSpecMethod,
     ShaSpecWithoutSound,
 )
-from napari_shaspec.classification.training import Recipe, RunDraws, affine_maps, fit, moved, train_row
+from napari_shaspec.classification.training import Recipe, RunDraws, affine_maps, fit, moved, train_network, train_row
 from napari_shaspec.model.losses import AlignmentLoss
 
 QUICK = Recipe(epochs=2, batch=95, learning_rate=0.003)
@@ -139,3 +139,12 @@ def test_images_move_as_told() -> None:
     maps = affine_maps(1000, np.random.default_rng(0), 1.0)
     assert 1.9 / 14 < np.abs(maps[:, :, 2]).max() <= 2 / 14
     assert 9 < np.degrees(np.arcsin(np.abs(maps[:, 1, 0]))).max() <= 10.0001
+
+
+def test_a_network_trained_for_its_features_is_that_of_the_row(made_up: AudiovisionMNIST) -> None:
+    network = train_network(ShaSpecMethod(), made_up.training, 10, 3, QUICK)
+    assert not network.training
+    inputs = {"image": made_up.test.images}
+    right = 100 * float((ShaSpecMethod().logits(network, inputs).argmax(-1) == made_up.test.digits).float().mean())
+    row = train_row(ShaSpecMethod(), made_up, 10, [3], QUICK)
+    assert next(score.accuracy for score in row if score.available == ONLY_IMAGE) == pytest.approx(right, abs=0.3)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from napari_shaspec.classification.networks import ShaSpecClassifier
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.feature_plot import write_plot
-from napari_shaspec.evaluation.feature_space import FeatureCloud, FeaturePlot, cloud_of, embed, silhouettes
+from napari_shaspec.evaluation.feature_space import FeatureCloud, FeaturePlot, cloud_of, embed, of_inputs, silhouettes
 from napari_shaspec.inference.feature_choice import FeatureKind
 
 SHARED, SPECIFIC = FeatureKind.SHARED, FeatureKind.SPECIFIC
@@ -90,3 +92,17 @@ def test_the_picture_has_every_colour(cloud: FeatureCloud, tmp_path: Path) -> No
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}
     assert {(0xE6, 0x9F, 0x00), (0x56, 0xB4, 0xE9), (0x00, 0x9E, 0x73)} <= colours
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_features_of_inputs_are_the_means_of_the_bottom_maps() -> None:
+    torch.manual_seed(3)
+    network = ShaSpecClassifier().eval()
+    inputs = {"image": torch.randn(5, 1, 28, 28), "sound": torch.randn(5, 1, 20, 20)}
+    features = of_inputs(network, inputs)
+    assert set(features) == {(kind, name) for kind in (SHARED, SPECIFIC) for name in inputs}
+    for name, images in inputs.items():
+        for sample in range(5):
+            encoding = network.encode(images[sample : sample + 1], name)
+            for kind, maps in ((SHARED, encoding.shared), (SPECIFIC, encoding.specific)):
+                expected = maps[0].double().sum((1, 2)) / (maps.shape[2] * maps.shape[3])
+                np.testing.assert_allclose(features[kind, name][sample], expected.detach(), atol=1e-5)
