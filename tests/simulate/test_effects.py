@@ -102,6 +102,25 @@ def test_vessels_and_plexus_are_bright_on_t1c_and_outside_tumours(make_scene: Ma
     assert not added[~inside.expand_as(added)].any()
 
 
+def test_dura_and_sinuses_are_bright_on_t1c_at_the_surface_and_the_midline(make_scene: MakeScene) -> None:
+    seen = {"surface": 0, "midline": 0}
+    for seed in range(4):
+        scene = make_scene(seed, dura_chance=1.0)
+        added = change(scene, contrast.dura_and_sinuses)
+        assert added[:, T1C].min() >= 0
+        assert added[:, T1C].max() > 0.1
+        assert not added[(scene.ranks > 0).expand_as(added)].any()
+        assert not added[(scene.brain == 0).expand_as(added)].any()
+        inner = -torch.nn.functional.max_pool3d(-scene.brain, 9, stride=1, padding=4) > 0
+        midline = scene.from_midline_mm < 9  # twice the widest sinus, with the blur
+        assert not added[(inner & ~midline).expand_as(added)].any()
+        bright = added[:, T1C : T1C + 1] > 0.05
+        seen["surface"] += int((bright & ~midline).sum())
+        seen["midline"] += int((bright & midline).sum())
+    assert min(seen.values()) > 0
+    assert not change(make_scene(dura_chance=0.0), contrast.dura_and_sinuses).any()
+
+
 def test_a_cavity_shows_fluid_and_belongs_to_no_region(make_scene: MakeScene) -> None:
     for seed in range(6):
         scene = make_scene(seed, cavity_chance=1.0)

@@ -261,3 +261,17 @@ def test_held_out_cases_come_from_their_own_setting(config: TrainConfig) -> None
     assert held_out.settings is HELD_OUT
     as_training = held_out_batches(config, TRAINING, CPU)
     assert not torch.equal(held_out[0].images["t1"], as_training[0].images["t1"])
+
+
+def test_some_cases_have_no_tumour_and_those_of_validation_are_left_alone() -> None:
+    config = TrainConfig(patch=(48, 56, 48), coarse_patch=(32, 32, 32), coarse_share=0.0)
+    settings = replace(TRAINING, tumour_counts=(0.0, 1.0))
+
+    def has_tumour(share: float, first: int) -> list[bool]:
+        stream = SimulatedBatches(replace(config, tumour_free_share=share), settings, first, 6, CPU)
+        return [bool(stream.simulated(first + index).masks.any()) for index in range(6)]
+
+    assert has_tumour(0.0, 0) == [True] * 6
+    assert has_tumour(1.0, 0) == [False] * 6
+    assert has_tumour(1.0, HELD_OUT_FIRST) == [True] * 6
+    assert set(has_tumour(0.5, 0)) == {True, False}
