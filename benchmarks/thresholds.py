@@ -4,8 +4,8 @@
 
 Whole cases of the held-out setting, from seeds that neither training nor any published table uses; every subset of the
 modalities counts alike. The last line printed is a JSON object: the best threshold of each region, its Dice there, and
-at one half. `--out shifted.safetensors` also writes the weights with output biases moved so that the best threshold of
-each region is one half.
+at one half. `--out calibrated.safetensors` also writes the weights with output biases moved so that the best threshold
+of each region is one half, as training does at its end.
 """
 
 from __future__ import annotations
@@ -16,15 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_shaspec.inference.session import Session
-from napari_shaspec.modalities import Modality, nonempty_subsets
 from napari_shaspec.model.checkpoint import load_checkpoint, shift_outputs
-from napari_shaspec.regions import Region, labels_to_masks
-from napari_shaspec.simulate.case import simulate_case
-from napari_shaspec.simulate.settings import HELD_OUT
-
-FIRST_SEED = 910_000
-THRESHOLDS = np.arange(0.3, 0.96, 0.05)
+from napari_shaspec.training.calibration import THRESHOLDS, dice_curves
 
 
 def main() -> None:
@@ -33,44 +26,25 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--out", type=Path, help="weights whose best thresholds are one half")
-    parser.add_argument("--voxel-mm", type=float, default=2.0)
     options = parser.parse_args()
     checkpoint = load_checkpoint(options.weights)
-    model = checkpoint.model
-    subsets = nonempty_subsets(list(Modality))
-    scores = np.zeros((options.count, len(subsets), len(THRESHOLDS), len(Region)))
-    for number in range(options.count):
-        case = simulate_case(FIRST_SEED + number, f"held_out_{number}", options.voxel_mm, HELD_OUT)
-        assert case.truth is not None
-        truth = labels_to_masks(case.truth.data.astype(np.uint8))
-        session = Session(model, case)
-        for row, subset in enumerate(subsets):
-            probabilities = session.predict(subset).probabilities
-            for column, threshold in enumerate(THRESHOLDS):
-                for index in range(len(Region)):
-                    predicted = probabilities[index] >= threshold
-                    total = int(predicted.sum()) + int(truth[index].sum())
-                    both = int((predicted & truth[index]).sum())
-                    scores[number, row, column, index] = 1.0 if total == 0 else 2 * both / total
-        print(
-            f"{number + 1} of {options.count}: all four at one half {scores[number, -1, 4].round(2).tolist()}",
-            flush=True,
-        )
-    mean = scores.mean((0, 1))
-    for column, threshold in enumerate(THRESHOLDS):
-        all_four = scores[:, -1, column].mean(0).round(3).tolist()
-        print(f"{threshold:.2f}: mean of subsets {mean[column].round(3).tolist()}, all four {all_four}")
+    curves = dice_curves(
+        checkpoint.model, options.count, progress=lambda done, total: print(f"{done} of {total}", flush=True)
+    )
+    for threshold, mean, all_four in zip(THRESHOLDS, curves.mean, curves.all_four, strict=True):
+        print(f"{threshold:.2f}: mean of subsets {mean.round(3).tolist()}, all four {all_four.round(3).tolist()}")
     half = int(np.argmin(abs(THRESHOLDS - 0.5)))
-    answer = {}
-    for index, region in enumerate(Region):
-        best = int(mean[:, index].argmax())
-        answer[region.value] = {
-            "threshold": round(float(THRESHOLDS[best]), 2),
-            "dice": round(float(mean[best, index]), 4),
-            "dice_at_half": round(float(mean[half, index]), 4),
-        }
+    best = curves.best()
     if options.out is not None:
-        shift_outputs(checkpoint.path, {name: entry["threshold"] for name, entry in answer.items()}, options.out)
+        shift_outputs(checkpoint.path, best, options.out)
+    answer = {
+        region: {
+            "threshold": threshold,
+            "dice": round(float(curves.mean[:, place].max()), 4),
+            "dice_at_half": round(float(curves.mean[half, place]), 4),
+        }
+        for place, (region, threshold) in enumerate(best.items())
+    }
     print(json.dumps(answer))
 
 

@@ -96,6 +96,9 @@ class TrainConfig:
         Of the averaged weights, which are those that are validated and saved; it rises from 0.1 at the beginning.
     validation_steps, validation_cases
         How often, and on how many held-out cases the averaged weights are scored; the last step is always scored.
+    calibration_cases
+        Simulated cases, of the held-out setting and whole, on which the probability where each region begins is chosen
+        when the run is over; 0 leaves it at one half, as do real cases.
     checkpoint_steps
         How often the run's state is written in between, so that a kill loses no more steps than that; 0 for only at
         validations.
@@ -133,13 +136,20 @@ class TrainConfig:
     ema_decay: float = 0.998
     validation_steps: int = 400
     validation_cases: int = 8
+    calibration_cases: int = 0
     checkpoint_steps: int = 0
     picture_steps: int = 2000
 
     def __post_init__(self) -> None:
         stride = self.model.stride
         counts = (self.steps, self.batch, self.draws, self.warmup_steps, self.validation_steps, self.validation_cases)
-        amounts = (self.subsets, self.all_steps, self.checkpoint_steps, self.picture_steps)
+        amounts = (
+            self.subsets,
+            self.all_steps,
+            self.calibration_cases,
+            self.checkpoint_steps,
+            self.picture_steps,
+        )
         weights = (self.alpha, self.beta, self.weight_decay, self.gradient_clip)
         sides = (*self.patch, *self.coarse_patch)
         problems = {
@@ -186,6 +196,7 @@ PRESETS = {
         coarse_share=0.3,
         draws=2,
         tumour_free_share=0.15,
+        calibration_cases=20,
         learning_rate=3e-3,
         all_steps=500,
         subsets=2,

@@ -23,6 +23,7 @@ from napari_shaspec.inference.devices import choose_device, fast_precision, in_f
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.model.checkpoint import save_checkpoint
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
+from napari_shaspec.training.calibration import calibrate
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import HELD_OUT_FIRST
 from napari_shaspec.training.loading import Batches
@@ -35,6 +36,7 @@ LAST = "last.ckpt"
 
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
+CALIBRATED = "calibrated.safetensors"
 SPLIT = "split.json"
 LOSSES = {"loss", "task", "dao", "dco"}
 
@@ -212,6 +214,8 @@ def train(  # noqa: PLR0913 (what the command line passes on)
 ) -> Path:
     """Train, and leave ``best.safetensors``, ``weights.safetensors``, ``last.ckpt``, logs and pictures in a folder.
 
+    Some configurations add ``calibrated.safetensors``, which is what belongs into the box.
+
     Parameters
     ----------
     cases
@@ -227,7 +231,8 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     Returns
     -------
     Path
-        The averaged weights with the best score on the validation cases.
+        The averaged weights with the best score on the validation cases; calibrated, where the configuration asks for
+        it and the cases are simulated.
     """
     hardware = hardware or Hardware(device, devices)
     processes = hardware.devices * hardware.nodes
@@ -295,4 +300,8 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         ckpt_path=last if resume else None,
         weights_only=False if resume else None,
     )
-    return out / BEST
+    if cases or not config.calibration_cases:
+        return out / BEST
+    if trainer.is_global_zero:
+        calibrate(out / BEST, out / CALIBRATED, config.calibration_cases, hardware.device)
+    return out / CALIBRATED

@@ -311,3 +311,14 @@ def test_real_cases_are_split_once_and_a_dedicated_network_needs_its_modalities(
     assert best.training["data"] == "real cases"
     assert best.statement == ""
     assert best.training["validation"].keys() >= {"score", "t1_WT"}
+
+
+def test_the_best_weights_are_calibrated_where_that_is_asked_for(
+    tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(training, "calibrate", lambda *arguments: calls.append(arguments))
+    asked = replace(config, steps=1, calibration_cases=3)
+    written = train(asked, tmp_path / "run", device="cpu", progress=False)
+    assert written == tmp_path / "run" / "calibrated.safetensors"
+    assert calls == [(tmp_path / "run" / "best.safetensors", written, 3, "cpu")]

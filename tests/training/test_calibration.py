@@ -1,0 +1,75 @@
+"""Thresholds are those of the highest mean Dice, and the calibrated file begins its regions there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
+from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.shaspec import ShaSpec
+from napari_shaspec.simulate.settings import HELD_OUT, without_tumours
+from napari_shaspec.training import calibration
+from napari_shaspec.training.calibration import THRESHOLDS, Curves, calibrate, dice_by_threshold, dice_curves
+
+
+def plain_dice(predicted: np.ndarray, truth: np.ndarray) -> float:
+    total = predicted.sum() + truth.sum()
+    return 1.0 if total == 0 else 2 * (predicted & truth).sum() / total
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dice_of_every_threshold_is_that_of_its_mask(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    probabilities = draw.random((3, 7, 5, 6)).astype(np.float32)
+    truth = draw.random((3, 7, 5, 6)) < np.array([0.0, 0.3, 0.6])[:, None, None, None]
+    probabilities[0] *= 0.5  # nothing above, and nothing true: right from there on
+    scores = dice_by_threshold(probabilities, truth)
+    for row, threshold in enumerate(THRESHOLDS):
+        for region in range(3):
+            assert scores[row, region] == pytest.approx(plain_dice(probabilities[region] >= threshold, truth[region]))
+    assert scores[-1, 0] == 1.0
+    assert scores[0, 0] == 0.0
+
+
+def test_the_best_threshold_is_where_the_mean_is_highest() -> None:
+    mean = np.zeros((len(THRESHOLDS), 3))
+    mean[[2, 5, 9], [0, 1, 2]] = 1
+    assert Curves(mean, mean[::-1]).best() == {"ET": 0.4, "TC": 0.55, "WT": 0.75}
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A small network that knows nothing."""
+    torch.manual_seed(2)
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(ShaSpec(ModelConfig(widths=(4, 8), voxel_mm=(6.0, 6.0))).eval(), path, {"step": 0}, "")
+    return path
+
+
+def test_curves_come_from_whole_cases_of_all_subsets(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "HELD_OUT", without_tumours(HELD_OUT))
+    monkeypatch.setattr(calibration, "VOXEL_MM", 6.0)
+    seen = []
+    curves = dice_curves(load_checkpoint(weights).model, 2, "cpu", lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+    # Without a tumour a score is 1 or 0, and the higher the threshold, the more often nothing is found.
+    assert bool((np.diff(curves.mean, axis=0) >= 0).all())
+    assert set(np.unique(2 * curves.all_four)) <= {0.0, 1.0, 2.0}
+
+
+def test_calibrated_weights_begin_at_the_best_threshold(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mean = np.zeros((len(THRESHOLDS), 3))
+    mean[[2, 5, 9], [0, 1, 2]] = 1
+    monkeypatch.setattr(calibration, "dice_curves", lambda model, cases, *how: Curves(mean, mean))
+    out = tmp_path / "calibrated.safetensors"
+    calibrate(weights, out, 5)
+    before, after = load_checkpoint(weights), load_checkpoint(out)
+    assert after.training == before.training | {"outputs_shifted_to": {"ET": 0.4, "TC": 0.55, "WT": 0.75}}
+    moved = before.model.decoder.output.bias - after.model.decoder.output.bias  # type: ignore[union-attr]
+    torch.testing.assert_close(moved, torch.logit(torch.tensor([0.4, 0.55, 0.75])), rtol=0, atol=2e-3)
