@@ -19,7 +19,8 @@ from torch.nn import functional
 from napari_shaspec.classification.image_text import IMAGE, MODALITIES, TEXT, Pairs, Studies, Vocabulary
 from napari_shaspec.classification.image_text_networks import WIDTH, Concatenation, ImageTextShaSpec
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.model.losses import ALPHA, BETA, feature_losses
+from napari_shaspec.model.losses import feature_losses
+from napari_shaspec.model.objective import ALPHA, BETA
 from napari_shaspec.model.shaspec import Encoding
 
 Available = frozenset[str]

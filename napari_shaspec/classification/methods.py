@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from napari_shaspec.classification.av_mnist import IMAGE, MODALITIES, SOUND, Pairs, Split
 from napari_shaspec.classification.networks import ImageClassifier, ShaSpecClassifier, TwoStreamClassifier
-from napari_shaspec.model.losses import ALPHA, BETA, AlignmentLoss, feature_losses
+from napari_shaspec.model.losses import feature_losses
+from napari_shaspec.model.objective import ALPHA, BETA, AlignmentLoss
 from napari_shaspec.model.shaspec import Encoding
 
 Available = frozenset[str]

@@ -21,7 +21,7 @@ from napari_shaspec.classification.smil import Smil
 from napari_shaspec.classification.training import Recipe, Score, train_row
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
-from napari_shaspec.model.losses import AlignmentLoss
+from napari_shaspec.model.objective import AlignmentLoss
 
 COLUMNS = ("method", "sound_percent", "seed", "available", "accuracy", "validation_accuracy", "epoch")
 RUNS, RECIPE = "runs.csv", "recipe.json"

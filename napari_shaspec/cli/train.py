@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,52 +11,9 @@ import typer
 from napari_shaspec.cli.options import ChosenPrecision, Device, Precision
 from napari_shaspec.cli.training_options import Preset, Seed, Steps, Widths, changed, numbers
 from napari_shaspec.modalities import Modality, parse_subset
-
-
-class Alignment(StrEnum):
-    """The variants of DAO."""
-
-    L1 = "l1"
-    MSE = "mse"
-    KL = "kl"
-    CE = "ce"
-
-
-class Rule(StrEnum):
-    """What stands in for a missing modality."""
-
-    MEAN = "mean"
-    FIRST = "first"
-    ZERO = "zero"
-
-
-class Sampling(StrEnum):
-    """How a random subset is drawn."""
-
-    SIZE = "size"
-    UNIFORM = "uniform"
-
-
-class Optimiser(StrEnum):
-    """What takes the steps."""
-
-    ADAMW = "adamw"
-    SGD = "sgd"
-
-
-class Falling(StrEnum):
-    """How the learning rate falls."""
-
-    COSINE = "cosine"
-    POLY = "poly"
-
-
-class Augment(StrEnum):
-    """What happens to images at random."""
-
-    NONE = "none"
-    INTENSITY = "intensity"
-    FULL = "full"
+from napari_shaspec.model.config import Substitution
+from napari_shaspec.model.objective import AlignmentLoss
+from napari_shaspec.training.config import PRESETS, Augmentation, Optimizer, Schedule, SubsetSampling
 
 
 def train(  # noqa: PLR0913 (a command's options are its parameters)
@@ -89,19 +45,19 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     batch: Annotated[int | None, typer.Option(help="Cases in each step, for each device.", min=1)] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of DAO.", min=0)] = None,
     beta: Annotated[float | None, typer.Option(help="Weight of DCO.", min=0)] = None,
-    alignment: Annotated[Alignment | None, typer.Option(help="The variant of DAO.")] = None,
-    substitution: Annotated[Rule | None, typer.Option(help="What stands in for a missing modality.")] = None,
+    alignment: Annotated[AlignmentLoss | None, typer.Option(help="The variant of DAO.")] = None,
+    substitution: Annotated[Substitution | None, typer.Option(help="What stands in for a missing modality.")] = None,
     sampling: Annotated[
-        Sampling | None, typer.Option(help="Random subsets uniform over their sizes, or over all subsets.")
+        SubsetSampling | None, typer.Option(help="Random subsets uniform over their sizes, or over all subsets.")
     ] = None,
-    optimizer: Annotated[Optimiser | None, typer.Option(help="SGD has Nesterov momentum 0.99.")] = None,
-    schedule: Annotated[Falling | None, typer.Option(help="poly is (1 - step / steps) to the power 0.9.")] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help="SGD has Nesterov momentum 0.99.")] = None,
+    schedule: Annotated[Schedule | None, typer.Option(help="poly is (1 - step / steps) to the power 0.9.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest one.")] = None,
     tumour_share: Annotated[
         float | None, typer.Option(help="Share of the crops that are centred on tumour.", min=0, max=1)
     ] = None,
     augmentation: Annotated[
-        Augment | None, typer.Option(help="full adds flips, small rotations and scales, gamma and noise.")
+        Augmentation | None, typer.Option(help="full adds flips, small rotations and scales, gamma and noise.")
     ] = None,
     validation_steps: Annotated[int | None, typer.Option(help="How often the network is scored.", min=1)] = None,
     checkpoint_steps: Annotated[
@@ -116,9 +72,6 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
 ) -> None:
     """Train a network, on simulated cases or on yours."""
     from napari_shaspec.io.cases import find_cases
-    from napari_shaspec.model.config import Substitution
-    from napari_shaspec.model.losses import AlignmentLoss
-    from napari_shaspec.training.config import PRESETS, Augmentation, Optimizer, Schedule, SubsetSampling
     from napari_shaspec.training.train import Hardware
     from napari_shaspec.training.train import train as run
 
@@ -135,14 +88,14 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
         batch=batch,
         alpha=alpha,
         beta=beta,
-        alignment=AlignmentLoss(alignment) if alignment else None,
-        substitution=Substitution(substitution) if substitution else None,
-        sampling=SubsetSampling(sampling) if sampling else None,
-        optimizer=Optimizer(optimizer) if optimizer else None,
-        schedule=Schedule(schedule) if schedule else None,
+        alignment=alignment,
+        substitution=substitution,
+        sampling=sampling,
+        optimizer=optimizer,
+        schedule=schedule,
         learning_rate=learning_rate,
         tumour_share=tumour_share,
-        augmentation=Augmentation(augmentation) if augmentation else None,
+        augmentation=augmentation,
         validation_steps=validation_steps,
         checkpoint_steps=checkpoint_steps,
         dedicated=tuple(modality.value for modality in Modality if modality in subset) or None,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from itertools import combinations
 
 import torch
@@ -15,20 +14,8 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_shaspec.model.objective import AlignmentLoss
 from napari_shaspec.model.shaspec import Encoding
-
-ALPHA, BETA = 0.1, 0.02
-"""Weights of DAO and DCO in the objective, as the paper found them best."""
-
-
-class AlignmentLoss(StrEnum):
-    """The four variants of the distribution alignment objective (paper, Table 5)."""
-
-    L1 = "l1"
-    MSE = "mse"
-    KL = "kl"
-    CE = "ce"
-
 
 _dice = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0)
 

@@ -16,7 +16,7 @@ from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.config import Substitution
-from napari_shaspec.model.losses import ALPHA, BETA, AlignmentLoss
+from napari_shaspec.model.objective import ALPHA, BETA, AlignmentLoss
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.splits import read_split, split_cases, write_split
 from napari_shaspec.training.train import LAST, SPLIT, WEIGHTS, Hardware, train

@@ -17,7 +17,7 @@ from napari_shaspec.evaluation.subsets import Score
 from napari_shaspec.evaluation.tables import ROWS
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.modalities import Modality, subset_name
-from napari_shaspec.model.losses import ALPHA, BETA
+from napari_shaspec.model.objective import ALPHA, BETA
 from napari_shaspec.regions import Region
 from napari_shaspec.training.ablation import GRID, Ablation, Outcome
 

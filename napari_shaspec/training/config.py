@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.model.config import ModelConfig, Normalisation
-from napari_shaspec.model.losses import ALPHA, BETA, AlignmentLoss
+from napari_shaspec.model.objective import ALPHA, BETA, AlignmentLoss
 
 
 class Optimizer(StrEnum):

@@ -23,7 +23,7 @@ from napari_shaspec.classification.methods import (
     ShaSpecWithoutSound,
 )
 from napari_shaspec.classification.training import Recipe, RunDraws, affine_maps, fit, moved, train_network, train_row
-from napari_shaspec.model.losses import AlignmentLoss
+from napari_shaspec.model.objective import AlignmentLoss
 
 QUICK = Recipe(epochs=2, batch=95, learning_rate=0.003)
 

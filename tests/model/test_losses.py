@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_shaspec.model.losses import AlignmentLoss, alignment_loss, domain_loss, feature_losses, pooled, task_loss
+from napari_shaspec.model.losses import alignment_loss, domain_loss, feature_losses, pooled, task_loss
+from napari_shaspec.model.objective import AlignmentLoss
 from napari_shaspec.model.shaspec import ShaSpec
 
 DISTANCES = (AlignmentLoss.L1, AlignmentLoss.MSE, AlignmentLoss.KL)
