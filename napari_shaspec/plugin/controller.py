@@ -237,6 +237,7 @@ class Controller:
         """Use another checkpoint from now on; ``weights`` is its path, None for the bundled one."""
         self.weights, self.checkpoint = weights, checkpoint
         self.state.statement = checkpoint.statement
+        self.state.network = checkpoint.sha256
         self._restart()
 
     def set_device(self, device: str) -> None:

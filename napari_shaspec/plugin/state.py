@@ -110,6 +110,8 @@ class PluginState:
         What stays true of this case or run: resampled images, a device that was full, a slow CPU.
     statement
         What the checkpoint says of itself.
+    network
+        Hash of the weights that were chosen last; empty as long as they are those of the beginning.
     stand_in
         What its network takes for a missing modality, in words; empty before it is loaded.
     volumes_ml, agreement
@@ -131,6 +133,7 @@ class PluginState:
     message: str = ""
     notes: tuple[str, ...] = ()
     statement: str = ""
+    network: str = ""
     stand_in: str = ""
     result: Result | None = None
     pinned: Pinned | None = None

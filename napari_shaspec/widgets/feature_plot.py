@@ -78,7 +78,7 @@ class FeaturePlotDock(QWidget):
         self.canvas.picked.connect(self._picked)
         self.canvas.enclosed.connect(self._enclosed)
         self._lay_out()
-        self._listening = self._state.listen(case=self._on_case)
+        self._listening = self._state.listen(case=self._on_case, network=self._forget)
         self._viewer.events.theme.connect(self._on_theme)
         panel.closing.connect(self.shut_down)
         self._on_theme()
@@ -212,8 +212,11 @@ class FeaturePlotDock(QWidget):
     def _on_case(self, *_: object) -> None:
         """Places of one case mean nothing in another; the same images with another reference are the same case."""
         case = self._state.case
-        if case is not None and dict(case.images) == self._images:
-            return
+        if case is None or dict(case.images) != self._images:
+            self._forget()
+
+    def _forget(self, *_: object) -> None:
+        """Features of another case, or of another network, say nothing of this one."""
         self._images = {}
         self._work.cancel()
         self._take(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Timer
 
@@ -16,6 +17,7 @@ from napari_shaspec.inference.feature_choice import FeatureKind
 from napari_shaspec.inference.session import Session
 from napari_shaspec.plugin.feature_marks import MARKS_NAME
 from napari_shaspec.plugin.layers import Placement
+from napari_shaspec.plugin.sessions import load_weights
 from napari_shaspec.widgets import commands, feature_plot
 from napari_shaspec.widgets.feature_plot import NAME, FeaturePlotDock
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
@@ -173,3 +175,15 @@ def test_cancel_errors_and_the_end(
     assert not again._closed
     viewer.window.remove_dock_widget(again)
     assert again._closed
+
+
+def test_another_network_takes_the_plot_away(dock: FeaturePlotDock, panel: ShaSpecWidget, qtbot: QtBot) -> None:
+    dock.compute()
+    qtbot.waitUntil(lambda: dock.placed is not None and not dock._work.running, timeout=LONG_MS)
+    controller = panel.controller
+    checkpoint = load_weights(controller.weights)
+    controller.set_model(controller.weights, replace(checkpoint, sha256="0" * 64))
+    assert dock.placed is None
+    assert dock.scores.text() == ""
+    dock.compute()
+    qtbot.waitUntil(lambda: dock.placed is not None and not dock._work.running, timeout=LONG_MS)
