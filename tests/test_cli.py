@@ -23,7 +23,7 @@ from napari_shaspec.cli.ablate import Kind
 from napari_shaspec.cli.app import run
 from napari_shaspec.cli.simulate import Settings, case_seed
 from napari_shaspec.cli.train import _without_folders
-from napari_shaspec.cli.training_options import Preset
+from napari_shaspec.cli.training_options import Preset, changed
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import staged
 from napari_shaspec.modalities import parse_subset
@@ -33,6 +33,7 @@ from napari_shaspec.model.released.checkpoint import STATEMENT
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.regions import Region
+from napari_shaspec.training.config import PRESETS
 from tests.released_reference import SMALL, random_net
 
 AFFINE = np.array([[-4.0, 0, 0, 40], [0, -4, 0, 44], [0, 0, 5, -30], [0, 0, 0, 1]])
@@ -598,11 +599,19 @@ def test_simulated_seeds_meet_neither_each_other_nor_training() -> None:
 def test_names_of_settings_and_presets_are_those_of_the_library() -> None:
     from napari_shaspec.simulate.settings import SETTINGS
     from napari_shaspec.training.ablation import Ablation
-    from napari_shaspec.training.config import PRESETS
 
     assert set(Settings) == set(SETTINGS)
     assert set(Preset) == set(PRESETS)
     assert [each.value for each in Kind] == [each.value for each in Ablation]
+
+
+def test_a_shorter_run_shortens_what_would_not_end_in_it() -> None:
+    modern = PRESETS["modern"]
+    shorter = changed(modern, steps=modern.steps // 10)
+    assert (shorter.all_steps, shorter.warmup_steps) == (modern.all_steps // 10, modern.warmup_steps // 10)
+    hardly = changed(modern, steps=modern.steps - 1)
+    assert (hardly.all_steps, hardly.warmup_steps) == (modern.all_steps, modern.warmup_steps)
+    assert changed(modern, steps=100, all_steps=50).all_steps == 50
 
 
 def test_train_resumes_only_what_exists(tmp_path: Path, say: Say) -> None:

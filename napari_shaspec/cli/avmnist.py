@@ -33,12 +33,14 @@ def avmnist(  # noqa: PLR0913 (a command's options are its parameters)
     ] = False,
     plot: Annotated[
         bool,
-        typer.Option("--plot", help="Train one ShaSpec at the first of --rates and plot its features of the test set."),
+        typer.Option("--plot", help="Train one ShaSpec at the lowest of --rates; plot its features of the test set."),
     ] = False,
 ) -> None:
     """Train and test ShaSpec and what it is compared with on images of digits that seldom come with their sound."""
     from napari_shaspec.classification.av_mnist import read_av_mnist
 
+    if compute and plot:
+        raise ShaSpecError("--compute or --plot", "both", "Run one after the other")
     _make_folder(out)
     if compute:
         _measure(data, out)

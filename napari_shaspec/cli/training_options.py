@@ -46,11 +46,13 @@ def numbers(text: str) -> tuple[int, ...]:
 def changed(config: TrainConfig, **changes: Any) -> TrainConfig:
     """The configuration with the changes that are not None; a few of them are the network's.
 
-    Where a shorter run would end before the first subset is decoded, the steps with all modalities shorten alike.
+    Where a shorter run would end before the first subset is decoded, the steps with all modalities and the warm-up
+    shorten alike.
     """
     given = {name: value for name, value in changes.items() if value is not None}
     of_model = {name: given.pop(name) for name in ("widths", "substitution") if name in given}
     steps = given.get("steps", config.steps)
     if "all_steps" not in given and config.all_steps >= steps:
         given["all_steps"] = config.all_steps * steps // config.steps
+        given["warmup_steps"] = max(1, config.warmup_steps * steps // config.steps)
     return replace(config, model=replace(config.model, **of_model), **given)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.feature_choice import ENCODED, FeatureKind
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_shaspec.inference.feature_points import CaseFeatures
     from napari_shaspec.model.shaspec import SharedSpecific
 
@@ -109,14 +109,29 @@ def over_brain(features: CaseFeatures) -> Features:
     return {(kind, modality.title): each.mean(0, keepdims=True) for (kind, modality), each in features.values.items()}
 
 
-@torch.no_grad()
 def of_inputs(network: SharedSpecific, inputs: Mapping[str, Tensor]) -> Features:
-    """What `cloud_of` takes, of the inputs (N, ...) by modality: their maps at the bottom, averaged over space."""
+    """What `cloud_of` takes, of whole inputs: their maps at the bottom, averaged over space.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    inputs
+        (N, channels, *size) by name of the modality.
+
+    Returns
+    -------
+    Mapping
+        (N, C) for each kind and modality.
+    """
+    import torch  # here, because the viewer imports this module before it needs torch
+
     features = {}
-    for name, images in inputs.items():
-        encoding = network.encode(images, name)
-        for kind, maps in zip(ENCODED, (encoding.shared, encoding.specific), strict=True):
-            features[kind, name] = maps.flatten(2).mean(2).float().cpu().numpy()
+    with torch.no_grad():
+        for name, images in inputs.items():
+            encoding = network.encode(images, name)
+            for kind, maps in zip(ENCODED, (encoding.shared, encoding.specific), strict=True):
+                features[kind, name] = maps.flatten(2).mean(2).float().cpu().numpy()
     return features
 
 

@@ -109,8 +109,8 @@ def attach_reliability(source: Path, reliability: Reliability, out: Path) -> Non
 def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path) -> None:
     """Write our own weights once more, their output biases moved so that these probabilities become one half.
 
-    The header says what was done. The file is in half precision: half the size, and rounding by one part in 2,000 is
-    less than what one step of training changes.
+    The header says what was done, and adds it to an earlier shift. The file is in half precision, which rounds by one
+    part in 2,000 at most: half the size.
 
     Parameters
     ----------
@@ -120,15 +120,24 @@ def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path) -> N
     Raises
     ------
     ShaSpecError
-        If the source is no checkpoint of our own networks, or the file cannot be written.
+        If the source is no checkpoint of our own networks, if a weight is too large for half precision, or if the file
+        cannot be written.
     """
     header, tensors = _read(source)
     outputs = ModelConfig.from_dict(_parsed(header, "config", source)).outputs
     bias = "decoder.output.bias"
-    tensors[bias] = tensors[bias] - torch.logit(torch.tensor([thresholds[name] for name in outputs]))
-    training = _parsed(header, "training", source) | {"outputs_shifted_to": dict(thresholds)}
+    shifts = torch.logit(torch.tensor([thresholds[name] for name in outputs]))
+    tensors[bias] = tensors[bias].float() - shifts
+    training = _parsed(header, "training", source)
+    earlier = training.get("outputs_shifted_to", {})
+    before = torch.logit(torch.tensor([earlier.get(name, 0.5) for name in outputs]))
+    total = torch.sigmoid(shifts + before).tolist()
+    training["outputs_shifted_to"] = {name: round(value, 4) for name, value in zip(outputs, total, strict=True)}
     header.pop("reliability", None)  # it was measured on other outputs
-    _write({name: tensor.half() for name, tensor in tensors.items()}, header | {"training": json.dumps(training)}, out)
+    halved = {name: tensor.half() for name, tensor in tensors.items()}
+    if not all(bool(tensor.isfinite().all()) for tensor in halved.values()):
+        raise ShaSpecError("weights below 65,504, the largest number of half precision", "larger ones", "Train again")
+    _write(halved, header | {"training": json.dumps(training)}, out)
 
 
 def _write(tensors: dict[str, Tensor], header: dict[str, str], path: Path) -> None:

@@ -310,6 +310,7 @@ class Controller:
         if isinstance(item, Loaded):
             self.checkpoint = item.checkpoint
             state.stand_in = item.checkpoint.model.config.stand_in
+            state.network = item.checkpoint.sha256
             state.statement = item.checkpoint.statement
             state.confidence = confidence(item.checkpoint.reliability, item.available)
             self._note(item.notes)

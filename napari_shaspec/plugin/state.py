@@ -111,7 +111,7 @@ class PluginState:
     statement
         What the checkpoint says of itself.
     network
-        Hash of the weights that were chosen last; empty as long as they are those of the beginning.
+        Hash of the weights in use; empty before any were loaded.
     stand_in
         What its network takes for a missing modality, in words; empty before it is loaded.
     volumes_ml, agreement

@@ -28,7 +28,7 @@ class Scene:
     brain
         (B, 1, X, Y, Z) of 0 and 1.
     from_midline_mm
-        (B, 1, X, Y, Z), 0 in the plane between the hemispheres, before anything bent them.
+        (B, 1, X, Y, Z) in mm of the template, 0 between its hemispheres.
     images
         (B, 4, X, Y, Z) in the order of `CHANNELS`; effects replace it.
     """

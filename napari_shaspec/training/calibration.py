@@ -1,6 +1,8 @@
 """Where a region should begin: the probability at which Dice is best on simulated cases kept out of training.
 
 Dice losses pay for tumour that is doubtful, so a network trained with them marks more than what makes its Dice best.
+Each region is looked at by itself, and probabilities as a session blends them, so that after calibration the best
+threshold is about one half and not exactly.
 """
 
 from __future__ import annotations
@@ -24,9 +26,12 @@ FIRST_SEED = 910_000
 """Of cases that neither training, nor its validation, nor any published table uses."""
 
 THRESHOLDS = np.arange(0.3, 0.96, 0.05)
-VOXEL_MM = 2.0
+"""Probabilities that are tried."""
 
-Progress = Callable[[int, int], None]
+VOXEL_MM = 2.0
+"""Of the cases; a session resamples them to what the network wants."""
+
+Progress = Callable[[int, int], object]
 """Called with cases done and cases in all."""
 
 
@@ -46,20 +51,37 @@ class Curves:
     all_four: NDArray[np.float64]
 
     def best(self) -> dict[str, float]:
-        """The threshold of each region that has the best mean over the subsets."""
-        places = self.mean.argmax(0)
+        """The threshold of each region with the best mean over the subsets; among equals, the nearest to one half."""
+        by_distance = np.argsort(abs(THRESHOLDS - 0.5), kind="stable")
+        places = by_distance[self.mean[by_distance].argmax(0)]
         return {region.value: round(float(THRESHOLDS[place]), 2) for region, place in zip(Region, places, strict=True)}
 
 
-def dice_curves(model: Network, cases: int, device: str = "auto", progress: Progress | None = None) -> Curves:
-    """Measure whole simulated cases of the held-out setting; an empty region that is found empty counts 1."""
+def dice_curves(
+    model: Network,
+    cases: int,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> Curves:
+    """Measure whole simulated cases of the held-out setting; an empty region that is found empty counts 1.
+
+    Parameters
+    ----------
+    model
+        A network of all four modalities.
+    cases
+        How many of them, from `FIRST_SEED` on.
+    device, precision
+        As of `Session`.
+    """
     subsets = nonempty_subsets(list(Modality))
     scores = np.zeros((cases, len(subsets), len(THRESHOLDS), len(Region)))
     for number in range(cases):
         case = simulate_case(FIRST_SEED + number, f"held_out_{number}", VOXEL_MM, HELD_OUT)
         assert case.truth is not None
         truth = labels_to_masks(case.truth.data.astype(np.uint8))
-        session = Session(model, case, device=device)
+        session = Session(model, case, device=device, precision=precision)
         for row, subset in enumerate(subsets):
             scores[number, row] = dice_by_threshold(session.predict(subset).probabilities, truth)
         if progress is not None:
@@ -68,7 +90,18 @@ def dice_curves(model: Network, cases: int, device: str = "auto", progress: Prog
 
 
 def dice_by_threshold(probabilities: NDArray[np.floating], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Probabilities and masks (R, X, Y, Z) -> (T, R) in the order of `THRESHOLDS`."""
+    """Dice of each threshold, a voxel belonging to a region at or above it.
+
+    Parameters
+    ----------
+    probabilities, truth
+        (R, X, Y, Z) in the order of `Region`.
+
+    Returns
+    -------
+    ndarray
+        (T, R), 0 to 1, in the order of `THRESHOLDS`.
+    """
     scores = np.zeros((len(THRESHOLDS), len(truth)))
     for region, (values, mask) in enumerate(zip(probabilities, truth, strict=True)):
         # Where each voxel stands among the thresholds: one histogram instead of a pass for each of them.
@@ -82,21 +115,35 @@ def dice_by_threshold(probabilities: NDArray[np.floating], truth: NDArray[np.boo
     return scores
 
 
-def calibrate(source: Path, out: Path, cases: int, device: str = "auto", progress: Progress | None = None) -> Curves:
-    """Write the weights once more, in half precision, so that one half is the best threshold of each region.
+def calibrate(
+    source: Path,
+    out: Path,
+    cases: int,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> Curves:
+    """Write the weights once more, in half precision, with outputs shifted so that regions begin at about one half.
 
     Parameters
     ----------
     source
-        Weights that `load_checkpoint` opens.
-    cases
-        Simulated cases to measure.
+        Weights of our own network.
+    out
+        The new file, over an older one of that name.
+    cases, device, precision
+        As of `dice_curves`.
+
+    Returns
+    -------
+    Curves
+        What was measured, before the shift.
 
     Raises
     ------
     ShaSpecError
         As `load_checkpoint` and `shift_outputs` do.
     """
-    curves = dice_curves(load_checkpoint(source).model, cases, device, progress)
+    curves = dice_curves(load_checkpoint(source).model, cases, device, precision, progress)
     shift_outputs(source, curves.best(), out)
     return curves

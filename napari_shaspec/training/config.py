@@ -62,7 +62,7 @@ class TrainConfig:
         simulating one costs as much as half a step.
     tumour_free_share
         Share of the simulated cases that have no tumour, beside those that the simulator's setting leaves without one:
-        what a network must not mark is learned from them alone.
+        only they teach that there may be nothing to mark at all.
     tumour_share
         Share of the crops of real cases that are centred on tumour; the others are centred anywhere in the brain.
     augmentation
@@ -97,8 +97,8 @@ class TrainConfig:
     validation_steps, validation_cases
         How often, and on how many held-out cases the averaged weights are scored; the last step is always scored.
     calibration_cases
-        Simulated cases, of the held-out setting and whole, on which the probability where each region begins is chosen
-        when the run is over; 0 leaves it at one half, as do real cases.
+        Whole simulated cases of the held-out setting, on which it is measured at which probability each region should
+        begin when the run is over. With 0, and after training on real cases, that stays one half.
     checkpoint_steps
         How often the run's state is written in between, so that a kill loses no more steps than that; 0 for only at
         validations.
@@ -253,7 +253,7 @@ PRESETS = {
         coarse_patch=_BRATS_CROP,
         augmentation=Augmentation.FULL,
         learning_rate=2e-3,
-        warmup_steps=3000,
+        warmup_steps=1000,
         all_steps=12_000,
         subsets=2,
         ema_decay=0.999,

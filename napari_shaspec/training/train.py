@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
@@ -39,6 +40,8 @@ BEST = "best.safetensors"
 CALIBRATED = "calibrated.safetensors"
 SPLIT = "split.json"
 LOSSES = {"loss", "task", "dao", "dco"}
+AT_THE_END = {"steps", "calibration_cases"}
+"""May change when a run is resumed: when it ends, and what is done then."""
 
 
 class ExportWeights(Callback):
@@ -91,7 +94,8 @@ class ExportWeights(Callback):
         """Taken up by a resumed run, which has to be told the same as the one that it goes on with."""
         provenance = state_dict["provenance"]
         before, now = provenance["train_config"], self.provenance["train_config"]
-        different = [name for name in now if name != "steps" and not _agree(before.get(name), now[name])]
+        before = _completed(before, TrainConfig().to_dict())
+        different = [name for name in now if name not in AT_THE_END and before.get(name) != now[name]]
         if different:
             raise ShaSpecError(
                 f"to resume with {different[0]} = {before[different[0]]}",
@@ -105,11 +109,13 @@ class ExportWeights(Callback):
         self.provenance["earlier"] = [*provenance.get("earlier", []), start]
 
 
-def _agree(before: object, now: object) -> bool:
-    """Whether two entries say the same; what an older version did not know, it did by default."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return all(_agree(before.get(name), now[name]) for name in now)
-    return before is None or before == now
+def _completed(entries: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What an older version did not know, it did by default."""
+    known = {**defaults, **entries}
+    return {
+        name: _completed(value, defaults[name]) if isinstance(value, dict) and name in defaults else value
+        for name, value in known.items()
+    }
 
 
 def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -214,7 +220,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
 ) -> Path:
     """Train, and leave ``best.safetensors``, ``weights.safetensors``, ``last.ckpt``, logs and pictures in a folder.
 
-    Some configurations add ``calibrated.safetensors``, which is what belongs into the box.
+    Some configurations add ``calibrated.safetensors`` when all steps are done.
 
     Parameters
     ----------
@@ -252,6 +258,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     chosen = choose_device(hardware.device)
     parts = _split(config, cases, split or out / SPLIT) if cases else None
     out.mkdir(parents=True, exist_ok=True)
+    (out / CALIBRATED).unlink(missing_ok=True)  # of the steps so far; a resumed run makes it anew
     lightning.seed_everything(config.seed, verbose=False)
     if hardware.precision == "auto":
         torch.set_float32_matmul_precision("high")
@@ -303,5 +310,14 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     if cases or not config.calibration_cases:
         return out / BEST
     if trainer.is_global_zero:
-        calibrate(out / BEST, out / CALIBRATED, config.calibration_cases, hardware.device)
+        with tqdm(total=config.calibration_cases, desc="Calibration", disable=not progress) as bar:
+            calibrate(
+                out / BEST,
+                out / CALIBRATED,
+                config.calibration_cases,
+                hardware.device,
+                hardware.precision,
+                lambda done, total: bar.update(),
+            )
+    trainer.strategy.barrier()  # nobody says that the file is there before it is
     return out / CALIBRATED

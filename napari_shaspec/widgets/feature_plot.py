@@ -60,6 +60,7 @@ class FeaturePlotDock(QWidget):
         self.layers = FeatureMarks(panel.viewer)
         self.placed: PlacedPlot | None = None
         self._images: dict[Modality, Volume] = {}
+        self._network = ""
         self._closed = False
         self._work: Latest[Progress | PlacedPlot] = Latest(start_thread, self._received, self._over, self._failed)
         self.button = QPushButton()
@@ -78,7 +79,7 @@ class FeaturePlotDock(QWidget):
         self.canvas.picked.connect(self._picked)
         self.canvas.enclosed.connect(self._enclosed)
         self._lay_out()
-        self._listening = self._state.listen(case=self._on_case, network=self._forget)
+        self._listening = self._state.listen(case=self._on_case, network=self._on_network)
         self._viewer.events.theme.connect(self._on_theme)
         panel.closing.connect(self.shut_down)
         self._on_theme()
@@ -94,7 +95,9 @@ class FeaturePlotDock(QWidget):
         self._say("")
 
         def session() -> Session:
-            return open_session(checkpoint or load_weights(weights), case, device)
+            chosen = checkpoint or load_weights(weights)
+            self._network = chosen.sha256
+            return open_session(chosen, case, device)
 
         def work(cancelled: Event) -> Iterator[Progress | PlacedPlot]:
             yield from plot_steps(session, cancelled)
@@ -165,6 +168,9 @@ class FeaturePlotDock(QWidget):
             self.bar.setValue(item.done)
             self._say(f"{item.stage}...")
             return
+        if self._state.network not in ("", self._network):
+            self._forget()
+            return
         self._take(item)
         self._say(HINT)
 
@@ -215,9 +221,15 @@ class FeaturePlotDock(QWidget):
         if case is None or dict(case.images) != self._images:
             self._forget()
 
-    def _forget(self, *_: object) -> None:
+    def _on_network(self, network: str, *_: object) -> None:
+        # A plot whose thread has loaded no weights yet is looked at when it comes.
+        if self._network not in ("", network):
+            self._forget()
+
+    def _forget(self) -> None:
         """Features of another case, or of another network, say nothing of this one."""
         self._images = {}
+        self._network = ""
         self._work.cancel()
         self._take(None)
         self._say("")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from napari_shaspec.inference.prediction import Prediction
+from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.simulate.settings import HELD_OUT, without_tumours
 from napari_shaspec.training import calibration
 from napari_shaspec.training.calibration import THRESHOLDS, Curves, calibrate, dice_by_threshold, dice_curves
+from napari_shaspec.volume import Case
 
 
 def plain_dice(predicted: np.ndarray, truth: np.ndarray) -> float:
@@ -27,6 +31,7 @@ def test_dice_of_every_threshold_is_that_of_its_mask(seed: int) -> None:
     probabilities = draw.random((3, 7, 5, 6)).astype(np.float32)
     truth = draw.random((3, 7, 5, 6)) < np.array([0.0, 0.3, 0.6])[:, None, None, None]
     probabilities[0] *= 0.5  # nothing above, and nothing true: right from there on
+    probabilities[2, 0, 0] = np.float32(0.5)  # exactly on a threshold
     scores = dice_by_threshold(probabilities, truth)
     for row, threshold in enumerate(THRESHOLDS):
         for region in range(3):
@@ -39,6 +44,10 @@ def test_the_best_threshold_is_where_the_mean_is_highest() -> None:
     mean = np.zeros((len(THRESHOLDS), 3))
     mean[[2, 5, 9], [0, 1, 2]] = 1
     assert Curves(mean, mean[::-1]).best() == {"ET": 0.4, "TC": 0.55, "WT": 0.75}
+    mean[:, 0] = 1  # all the same: left where it is
+    mean[[0, 9], 1] = 1  # 0.3 and 0.75 tie with 0.55
+    mean[6:, 2] = 1
+    assert Curves(mean, mean).best() == {"ET": 0.5, "TC": 0.55, "WT": 0.6}
 
 
 @pytest.fixture
@@ -53,8 +62,10 @@ def weights(tmp_path: Path) -> Path:
 def test_curves_come_from_whole_cases_of_all_subsets(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "HELD_OUT", without_tumours(HELD_OUT))
     monkeypatch.setattr(calibration, "VOXEL_MM", 6.0)
-    seen = []
-    curves = dice_curves(load_checkpoint(weights).model, 2, "cpu", lambda done, total: seen.append((done, total)))
+    seen: list[tuple[int, int]] = []
+    curves = dice_curves(
+        load_checkpoint(weights).model, 2, "cpu", progress=lambda done, total: seen.append((done, total))
+    )
     assert seen == [(1, 2), (2, 2)]
     # Without a tumour a score is 1 or 0, and the higher the threshold, the more often nothing is found.
     assert bool((np.diff(curves.mean, axis=0) >= 0).all())
@@ -73,3 +84,36 @@ def test_calibrated_weights_begin_at_the_best_threshold(
     assert after.training == before.training | {"outputs_shifted_to": {"ET": 0.4, "TC": 0.55, "WT": 0.75}}
     moved = before.model.decoder.output.bias - after.model.decoder.output.bias  # type: ignore[union-attr]
     torch.testing.assert_close(moved, torch.logit(torch.tensor([0.4, 0.55, 0.75])), rtol=0, atol=2e-3)
+
+
+@pytest.fixture
+def small_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole heads at 6 mm."""
+    monkeypatch.setattr(calibration, "VOXEL_MM", 6.0)
+
+
+@pytest.mark.usefixtures("small_cases")
+def test_calibration_measures_and_writes(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "calibrated.safetensors"
+    curves = calibrate(weights, out, 2, "cpu", "float32")
+    assert load_checkpoint(out).training["outputs_shifted_to"] == pytest.approx(curves.best(), abs=1e-3)
+
+
+@pytest.mark.usefixtures("small_cases")
+def test_the_last_row_is_that_of_all_four(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sure:
+        """Marks everything with all four modalities, else nothing."""
+
+        def __init__(self, model: object, case: Case, **how: object) -> None:
+            self.case = case
+
+        def predict(self, available: frozenset[Modality]) -> Prediction:
+            probability = 1.0 if len(available) == 4 else 0.0
+            grid = self.case.grid
+            return Prediction(np.full((3, *grid.data.shape), probability, np.float32), grid, available)
+
+    monkeypatch.setattr(calibration, "Session", Sure)
+    monkeypatch.setattr(calibration, "HELD_OUT", replace(HELD_OUT, tumour_counts=(0.0, 1.0)))
+    curves = dice_curves(load_checkpoint(weights).model, 2)
+    assert bool((curves.all_four[:, 2] > 0).all())
+    np.testing.assert_allclose(curves.mean[:, 2], curves.all_four[:, 2] / 15)

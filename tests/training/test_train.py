@@ -22,7 +22,7 @@ from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
 from napari_shaspec.training import data, loading
 from napari_shaspec.training import train as training
-from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.config import SubsetSampling, TrainConfig
 from napari_shaspec.training.data import HELD_OUT_FIRST, SEEDS
 from napari_shaspec.training.module import ShaSpecTraining
 from napari_shaspec.training.train import ExportWeights, Hardware, rising_average, train
@@ -260,6 +260,17 @@ def test_a_run_of_an_older_version_knows_no_new_options(config: TrainConfig, tmp
     assert export.best == 0.5
     with pytest.raises(ShaSpecError, match="to resume with seed = 8, found 7"):
         export.load_state_dict(state | {"provenance": {"train_config": {**entries, "seed": 8}}})
+    # What the older version did by default is not what this run is told.
+    other = replace(config, sampling=SubsetSampling.UNIFORM)
+    with pytest.raises(ShaSpecError, match="to resume with sampling = size, found uniform"):
+        ExportWeights(tmp_path, {"train_config": other.to_dict()}, "").load_state_dict(
+            state | {"provenance": {"train_config": entries}}
+        )
+    # Only what is done at the end may change.
+    longer = replace(config, steps=config.steps + 1, calibration_cases=5)
+    ExportWeights(tmp_path, {"train_config": longer.to_dict()}, "").load_state_dict(
+        state | {"provenance": {"train_config": entries}}
+    )
 
 
 def test_a_run_can_be_brought_to_an_end_early(
@@ -316,9 +327,11 @@ def test_real_cases_are_split_once_and_a_dedicated_network_needs_its_modalities(
 def test_the_best_weights_are_calibrated_where_that_is_asked_for(
     tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
+    calls: list[Any] = []
     monkeypatch.setattr(training, "calibrate", lambda *arguments: calls.append(arguments))
     asked = replace(config, steps=1, calibration_cases=3)
     written = train(asked, tmp_path / "run", device="cpu", progress=False)
     assert written == tmp_path / "run" / "calibrated.safetensors"
-    assert calls == [(tmp_path / "run" / "best.safetensors", written, 3, "cpu")]
+    assert [arguments[:5] for arguments in calls] == [
+        (tmp_path / "run" / "best.safetensors", written, 3, "cpu", "auto")
+    ]

@@ -182,8 +182,14 @@ def test_another_network_takes_the_plot_away(dock: FeaturePlotDock, panel: ShaSp
     qtbot.waitUntil(lambda: dock.placed is not None and not dock._work.running, timeout=LONG_MS)
     controller = panel.controller
     checkpoint = load_weights(controller.weights)
+    controller.set_model(controller.weights, checkpoint)  # the same once more
+    assert dock.placed is not None
     controller.set_model(controller.weights, replace(checkpoint, sha256="0" * 64))
     assert dock.placed is None
     assert dock.scores.text() == ""
     dock.compute()
     qtbot.waitUntil(lambda: dock.placed is not None and not dock._work.running, timeout=LONG_MS)
+    dock.compute()
+    controller.set_model(controller.weights, checkpoint)  # while it is computed
+    qtbot.waitUntil(lambda: not dock._work.running, timeout=LONG_MS)
+    assert dock.placed is None
