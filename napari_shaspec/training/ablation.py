@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -17,7 +16,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.config import Substitution
 from napari_shaspec.model.objective import ALPHA, BETA, AlignmentLoss
-from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.config import TrainConfig, differences
 from napari_shaspec.training.splits import read_split, split_cases, write_split
 from napari_shaspec.training.train import LAST, SPLIT, WEIGHTS, Hardware, train
 
@@ -130,11 +129,9 @@ def _scores(weights: Path, config: TrainConfig, cases: Sequence[CaseFiles], hard
 def _check(folder: Path, config: TrainConfig) -> None:
     """Rows of one table must differ in what the table is about, and in nothing else."""
     before = load_checkpoint(folder / WEIGHTS).training.get("train_config", {})
-    now = json.loads(json.dumps(config.to_dict()))
-    different = [name for name in now if before.get(name) != now[name]]
-    if different:
+    for name, (first, now) in differences(before, config.to_dict()).items():
         raise ShaSpecError(
-            f"{different[0]} = {before.get(different[0])} as in {folder}",
-            f"{now[different[0]]}",
+            f"{name} = {first} as in {folder}",
+            f"{now}",
             "Give the options of the first start, or begin in another folder",
         )

@@ -121,7 +121,7 @@ def curve(finished: Sequence[Outcome]) -> Figure:
         axes.set_xlabel(f"{name} ({fixed})")
         axes.grid(visible=True, alpha=0.3)
     first.set_ylabel("Dice %, mean over subsets")
-    first.legend()
+    figure.legend(*first.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -181,6 +183,17 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
         return asdict(self)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Entries of `TrainConfig.to_dict` that an earlier run had otherwise: name -> (before, now).
+
+    What an older version did not know, it did by default.
+    """
+    defaults, first, second = (json.loads(json.dumps(each)) for each in (TrainConfig().to_dict(), before, now))
+    first = defaults | first
+    first["model"] = defaults["model"] | first["model"]
+    return {name: (first.get(name), value) for name, value in second.items() if first.get(name) != value}
 
 
 _ONE_MM = ModelConfig(widths=(16, 32, 64, 128, 256), voxel_mm=(1.0, 1.0), normalisation=Normalisation.ZSCORE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +25,7 @@ from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.model.checkpoint import save_checkpoint
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.training.calibration import calibrate
-from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.config import TrainConfig, differences
 from napari_shaspec.training.data import HELD_OUT_FIRST
 from napari_shaspec.training.loading import Batches
 from napari_shaspec.training.module import ShaSpecTraining
@@ -93,29 +93,19 @@ class ExportWeights(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Taken up by a resumed run, which has to be told the same as the one that it goes on with."""
         provenance = state_dict["provenance"]
-        before, now = provenance["train_config"], self.provenance["train_config"]
-        before = _completed(before, TrainConfig().to_dict())
-        different = [name for name in now if name not in AT_THE_END and before.get(name) != now[name]]
-        if different:
-            raise ShaSpecError(
-                f"to resume with {different[0]} = {before[different[0]]}",
-                f"{now[different[0]]}",
-                "Give the options of the first start, or begin a new run in another folder",
-            )
+        before = provenance["train_config"]
+        for name, (first, now) in differences(before, self.provenance["train_config"]).items():
+            if name not in AT_THE_END:
+                raise ShaSpecError(
+                    f"to resume with {name} = {first}",
+                    f"{now}",
+                    "Give the options of the first start, or begin a new run in another folder",
+                )
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
         # The header tells of every start: another commit or another number of steps makes other weights.
         start = {name: value for name, value in provenance.items() if name in {"command", "commit"}}
         start |= {"steps": before["steps"], "until": state_dict["step"]}
         self.provenance["earlier"] = [*provenance.get("earlier", []), start]
-
-
-def _completed(entries: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """What an older version did not know, it did by default."""
-    known = {**defaults, **entries}
-    return {
-        name: _completed(value, defaults[name]) if isinstance(value, dict) and name in defaults else value
-        for name, value in known.items()
-    }
 
 
 def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
