@@ -28,6 +28,9 @@ FIRST_SEED = 910_000
 THRESHOLDS = np.arange(0.3, 0.96, 0.05)
 """Probabilities that are tried."""
 
+AS_GOOD = 0.005
+"""Dice closer to the best than this is as good: a few cases cannot tell them apart."""
+
 VOXEL_MM = 2.0
 """Of the cases; a session resamples them to what the network wants."""
 
@@ -51,9 +54,10 @@ class Curves:
     all_four: NDArray[np.float64]
 
     def best(self) -> dict[str, float]:
-        """The threshold of each region with the best mean over the subsets; among equals, the nearest to one half."""
+        """The threshold of each region nearest to one half, of those as good as the best in the mean over the subsets."""
         by_distance = np.argsort(abs(THRESHOLDS - 0.5), kind="stable")
-        places = by_distance[self.mean[by_distance].argmax(0)]
+        good = self.mean >= self.mean.max(0) - AS_GOOD
+        places = by_distance[good[by_distance].argmax(0)]
         return {region.value: round(float(THRESHOLDS[place]), 2) for region, place in zip(Region, places, strict=True)}
 
 

@@ -48,6 +48,8 @@ def test_the_best_threshold_is_where_the_mean_is_highest() -> None:
     mean[[0, 9], 1] = 1  # 0.3 and 0.75 tie with 0.55
     mean[6:, 2] = 1
     assert Curves(mean, mean).best() == {"ET": 0.5, "TC": 0.55, "WT": 0.6}
+    mean[4, 2] = 0.996  # one half itself is as good
+    assert Curves(mean, mean).best()["WT"] == 0.5
 
 
 @pytest.fixture
