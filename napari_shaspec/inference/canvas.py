@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from napari_shaspec.box import Box
@@ -15,6 +16,12 @@ from napari_shaspec.inference.tiling import taper
 
 COARSE_WEIGHT = 0.5
 """What the coarse answer counts against a fine tile's 1: it has seen the whole brain, the tile has not."""
+
+DOUBTFUL = 0.499
+"""What the probability of a piece is held at that is found nowhere surely: just below what makes tumour."""
+
+TWO_HOPS = ndimage.generate_binary_structure(3, 2)
+"""18 neighbours make a piece."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +85,32 @@ class Canvas:
         place = box.relative_to(self.field.start).slices
         self._weighted[(slice(None), *place)] += weights * probabilities
         self._weights[place] += weights
+
+    def doubt(self, sure: float) -> Box | None:
+        """Hold pieces that no region is sure of anywhere just below one half; returns the box around them, if any.
+
+        A piece is what is connected and at least one half in any region. What the network finds with a peak below
+        ``sure`` is mostly no tumour, so its voxels are less probable than they look one by one. They stay at the limit,
+        so that a lower threshold shows them all.
+
+        Parameters
+        ----------
+        sure
+            The peak that a piece must reach, 0.5 to 1.
+        """
+        highest = self.probabilities().amax(0).numpy()
+        pieces, count = ndimage.label(highest >= 0.5, TWO_HOPS)
+        if not count:
+            return None
+        peaks = np.atleast_1d(ndimage.maximum(highest, pieces, np.arange(1, count + 1)))
+        doubtful = np.concatenate([[False], peaks < sure])[pieces]
+        if not doubtful.any():
+            return None
+        places = torch.from_numpy(doubtful)
+        self._weighted = torch.where(places, self._weighted.minimum(DOUBTFUL * self._weights), self._weighted)
+        corners = np.argwhere(doubtful)
+        start, stop = corners.min(0) + self.field.start, corners.max(0) + 1 + self.field.start
+        return Box(tuple(start.tolist()), tuple(stop.tolist()))
 
     def probabilities(self) -> Tensor:
         """(C, *field); 0 where nothing was put."""

@@ -193,6 +193,7 @@ class Session:
             place, probabilities = overview.on_source(box)
             yield TileResult(place, judge(probabilities), stage, done, total)
         if not detail_tiles:
+            yield from self._doubted(overview, stage, total)
             return
         detail.put_coarse(overview)
         view = fine.box_from_source(viewport) if viewport is not None else None
@@ -201,6 +202,15 @@ class Session:
             detail.put_tile(box, self._decode(chosen, fine, box), overlap)
             place, probabilities = detail.on_source(box)
             yield TileResult(place, judge(probabilities), "fine", done, total)
+        yield from self._doubted(detail, "fine", total)
+
+    def _doubted(self, canvas: Canvas, stage: str, total: int) -> Iterator[TileResult]:
+        """What changes when the picture is complete: whether a piece is sure anywhere cannot be seen before."""
+        sure = self._procedure.sure
+        box = canvas.doubt(sure) if sure is not None else None
+        if box is not None:
+            place, probabilities = canvas.on_source(box)
+            yield TileResult(place, self._procedure.judged(probabilities), stage, total, total)
 
     def _tiles(self, field: Box, grid: WorkingGrid) -> list[Box]:
         return self._procedure.tiles(field, self._longest[grid.spacing_mm])

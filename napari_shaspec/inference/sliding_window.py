@@ -45,6 +45,7 @@ class SlidingWindow:
 
     first_stage = "full"
     overlap = 0
+    sure = None
 
     def __init__(self, config: ReleasedConfig) -> None:
         self._tile = config.tile

@@ -54,7 +54,7 @@ class Curves:
     all_four: NDArray[np.float64]
 
     def best(self) -> dict[str, float]:
-        """The threshold of each region nearest to one half, of those as good as the best in the mean over the subsets."""
+        """For each region the threshold nearest to one half, of those as good as the best in the mean over subsets."""
         by_distance = np.argsort(abs(THRESHOLDS - 0.5), kind="stable")
         good = self.mean >= self.mean.max(0) - AS_GOOD
         places = by_distance[good[by_distance].argmax(0)]
