@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
@@ -15,7 +15,7 @@ import typer
 from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision, Weights
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.io.atomic import check_output, staged
+from napari_shaspec.io.atomic import check_no_input, check_output, staged
 from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.io.report import file_sha256, read_report
 from napari_shaspec.modalities import Modality, parse_subset, recognise, subset_name
@@ -83,7 +83,7 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
     given = {Modality.FLAIR: flair, Modality.T1: t1, Modality.T1C: t1c, Modality.T2: t2}
     images = {modality: path for modality, path in given.items() if path is not None}
     with _found(case or [], images, sample) as case_files:
-        _check_apart(case_files, files)
+        check_no_input(files, case_files.paths())
         read = _read(case_files, chosen)
         _say_what(read)
         run = _predicted(read, read.available, load_weights(weights), device, precision.value)
@@ -120,7 +120,7 @@ def predict_again(path: Path, out: Path, *, overwrite: bool) -> None:
             "Install the version of napari-shaspec that the report names, or restore the file",
         )
     case_files = CaseFiles(report.case, images)
-    _check_apart(case_files, outputs.files())
+    check_no_input(outputs.files(), case_files.paths())
     run = _predicted(case_files.read(), report.available, checkpoint, report.device, report.precision)
     _write(run, report.thresholds, report.smooth, outputs, None, overwrite=overwrite)
     if report.edited:
@@ -145,14 +145,6 @@ def _found(case: list[Path], images: Mapping[Modality, Path], sample: bool) -> I
             yield case_files(folder)
     else:
         yield CaseFiles("the case", images) if images else case_files(*case)
-
-
-def _check_apart(case_files: CaseFiles, outputs: Sequence[Path]) -> None:
-    """Even with --overwrite no image is replaced by its own segmentation, nor is the label map of an expert."""
-    inputs = {path.resolve() for path in (*case_files.images.values(), case_files.truth) if path is not None}
-    for path in outputs:
-        if path.resolve() in inputs:
-            raise ShaSpecError("an output apart from the case", f"{path}, a file of the case", "Choose another name")
 
 
 def _read(case_files: CaseFiles, chosen: frozenset[Modality] | None) -> Case:

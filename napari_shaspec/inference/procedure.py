@@ -82,7 +82,7 @@ class CoarseToFine:
 
     first_stage = "coarse"
     overlap = OVERLAP
-    sure = SURE
+    sure: float | None = SURE
     cache_bytes = 2 * GIB
 
     def __init__(self, config: ModelConfig) -> None:

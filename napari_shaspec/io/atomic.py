@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +30,20 @@ def check_output(path: Path, endings: Sequence[str], *, overwrite: bool) -> None
     if not os.access(path.parent, os.W_OK):
         raise ShaSpecError(f"to write into {path.parent}", "no permission", "Choose another folder")
     _check_free(path, overwrite=overwrite)
+
+
+def check_no_input(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """No image is ever replaced by its own segmentation, nor is the label map of an expert, whatever else may be.
+
+    Raises
+    ------
+    ShaSpecError
+        If an output is one of the inputs, by whatever name or link.
+    """
+    taken = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path.resolve() in taken:
+            raise ShaSpecError("an output apart from the case", f"{path}, a file of the case", "Choose another name")
 
 
 @contextmanager

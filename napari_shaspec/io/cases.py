@@ -54,6 +54,10 @@ class CaseFiles:
         """Survive the trip between processes, which a mapping proxy does not."""
         return type(self), (self.name, dict(self.images), self.truth, self.ignored, self.refusal)
 
+    def paths(self) -> list[Path]:
+        """Images, and the label map if there is one."""
+        return [*self.images.values(), *([self.truth] if self.truth is not None else [])]
+
     def read(self) -> Case:
         """Read the images and the label map onto one grid.
 

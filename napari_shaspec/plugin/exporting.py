@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.outputs import NIFTI, LabelForm, Outputs
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import REVERSED
@@ -51,17 +50,12 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
         If a file cannot be written, or is one of the case's own images.
     """
     from napari_shaspec.inference.export import describe, export
-    from napari_shaspec.io.atomic import staged
+    from napari_shaspec.io.atomic import check_no_input, staged
     from napari_shaspec.io.nifti import write_volume
 
     maps = maps or {}
     outputs = _outputs(path, form, probabilities)
-    inputs = {file.resolve() for file in case.files.values()}
-    for file in planned_files(path, form, probabilities, maps):
-        if file.resolve() in inputs:
-            raise ShaSpecError(
-                "an output apart from the case", f"{file.name}, one of its images", "Choose another name"
-            )
+    check_no_input(planned_files(path, form, probabilities, maps), case.files.values())
     report = describe(
         case,
         result.prediction.available,
