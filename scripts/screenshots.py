@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_shaspec.modalities import Modality, subset_name
 from napari_shaspec.regions import Region
+from napari_shaspec.widgets.feature_plot import open_feature_plot
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
 
 WINDOW = (1280, 800)
@@ -113,6 +114,20 @@ def caption(panel: ShaSpecWidget) -> str:
     return f"{subset_name(panel.state.available)}:  {volumes}"
 
 
+def picture_points(photographer: Photographer) -> None:
+    """The feature plot: one point is clicked, and a line drawn around those near it."""
+    dock = open_feature_plot(photographer.panel)
+    dock.compute()
+    photographer.wait(lambda: dock.placed is not None)
+    assert dock.placed is not None
+    points = dock.placed.plot.placed
+    chosen = int(np.argmax(points[:, 1]))
+    near = np.linalg.norm(points - points[chosen], axis=1) < 0.1 * np.ptp(points, axis=0).max()
+    dock.canvas.enclosed.emit(np.flatnonzero(near))
+    dock.canvas.picked.emit(chosen)
+    photographer.window("feature_plot.png")
+
+
 def main() -> None:
     """Take all pictures."""
     folder = Path(sys.argv[1])
@@ -174,6 +189,9 @@ def main() -> None:
 
     get_settings().appearance.theme = "light"
     photographer.window("viewer_light.png")
+    get_settings().appearance.theme = "dark"
+
+    picture_points(photographer)
     viewer.close()
 
 

@@ -22,10 +22,10 @@ from napari_shaspec.plugin.palette import CHANGE_COLOURS, GAINED, LOST, REGION_C
 from napari_shaspec.plugin.state import PluginState
 from napari_shaspec.regions import Label, Region
 
-COLUMNS = ("Region", "ml", "change", "gained", "lost", "Dice", "HD95", "Trust")
+COLUMNS = ("Region", "ml", "diff", "gained", "lost", "Dice", "HD95", "Trust")
 TIPS = {
     "ml": "Volume of the labels as they are in the layer, edits included",
-    "change": "Volume minus that of the pinned result, in ml",
+    "diff": "Volume minus that of the pinned result, in ml",
     "gained": "Volume that belongs to the region now and did not in the pinned result, in ml",
     "lost": "Volume that belonged to the region in the pinned result and does not now, in ml",
     "Dice": "Overlap with the reference layer, 0 to 1",
