@@ -85,9 +85,10 @@ class Session:
     ) -> Iterator[TileResult]:
         """Yield the answer piece by piece: the whole brain coarsely, then fine tiles, tumour and viewport first.
 
-        Painting every result over what was there before gives, at the end, exactly `predict`. Close the generator to
-        cancel; what was encoded until then stays in the cache. When the device runs out of memory the tiles are halved,
-        then the CPU takes over, and the stream begins again; `notes` says so.
+        Where a piece of tumour turns out to be sure nowhere, one more result takes it back after the last tile, with
+        that tile's count. Painting every result over what was there before gives, at the end, exactly `predict`. Close
+        the generator to cancel; what was encoded until then stays in the cache. When the device runs out of memory the
+        tiles are halved, then the CPU takes over, and the stream begins again; `notes` says so.
 
         Parameters
         ----------

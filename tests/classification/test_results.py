@@ -82,16 +82,20 @@ def test_a_paired_difference_by_hand() -> None:
 def test_the_table_pairs_seeds_and_leaves_empty_what_was_not_run(tmp_path: Path) -> None:
     results = {
         Row("image", None): scores([90, 91, 92]),
+        Row("shaspec-images", None): scores([91, 92, 93]),
         SHASPEC: list(reversed(scores([91, 93, 95]))) + scores([97, 98, 99], EVERYTHING),
     }
     lines = table(results, [5, 10])
     text = markdown(lines)
-    assert "| image only (lower bound) | 10 % | image | 3 | 91.00 | 1.00 | 92.35 |  |" in text
-    assert "| ShaSpec | 5 % | image | 3 | 93.00 | 2.00 | 93.33 | +2.00 (-0.48 to +4.48) |" in text
-    assert "| ShaSpec | 5 % | image+sound | 3 | 98.00 | 1.00 |  |  |" in text
-    assert "| ShaSpec | 5 % | sound |  |  |  |  |  |" in text
-    assert "| ShaSpec | 10 % | image |  |  |  | 93.56 |  |" in text
-    assert "| SMIL | 10 % | image |  |  |  | 93.11 |  |" in text
+    assert "| image only (lower bound) | 10 % | image | 3 | 91.00 | 1.00 | 92.35 |  |  |" in text
+    assert (
+        "| 5 % | image | 3 | 93.00 | 2.00 | 93.33 | +2.00 (-0.48 to +4.48) | +1.00 (-1.48 to +3.48) |" in text
+    )
+    assert "| ShaSpec's network, images only | 5 % | image | 3 | 92.00 | 1.00 |  | +1.00 (+1.00 to +1.00) |  |" in text
+    assert "| ShaSpec | 5 % | image+sound | 3 | 98.00 | 1.00 |  |  |  |" in text
+    assert "| ShaSpec | 5 % | sound |  |  |  |  |  |  |" in text
+    assert "| ShaSpec | 10 % | image |  |  |  | 93.56 |  |  |" in text
+    assert "| SMIL | 10 % | image |  |  |  | 93.11 |  |  |" in text
     files = write_table(lines, tmp_path)
     assert [path.name for path in files] == ["table.csv", "table.md", "table.png"]
     with files[0].open(newline="") as file:
@@ -99,6 +103,7 @@ def test_the_table_pairs_seeds_and_leaves_empty_what_was_not_run(tmp_path: Path)
     assert len(entries) == len(lines) == 2 * sum(len(method.tested) for method in METHODS.values())
     found = next(entry for entry in entries if (entry["method"], entry["sound_percent"]) == ("shaspec", "5"))
     assert (found["mean"], found["interval_low"], found["seeds"]) == ("93.00", "-0.48", "3")
+    assert (found["above_same_network"], found["same_network_high"]) == ("1.00", "3.48")
     assert files[2].read_bytes().startswith(b"\x89PNG")
 
 

@@ -71,7 +71,7 @@ class CountingEngine:
 
     def __init__(self, model: ShaSpec, memory_voxels: int | None = None, device_type: str = "cpu") -> None:
         self._torch = TorchEngine(model, "cpu", "float32")
-        self._model = model
+        self.model = model
         self.memory_voxels = memory_voxels
         self.device = torch.device(device_type)
         self.encoded: list[tuple[str, bytes]] = []
@@ -98,7 +98,7 @@ class CountingEngine:
         return self._torch.fused(encodings)
 
     def on_cpu(self) -> Engine:
-        return CountingEngine(self._model)
+        return CountingEngine(self.model)
 
 
 @pytest.fixture(scope="session")

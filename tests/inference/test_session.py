@@ -13,6 +13,7 @@ import torch
 from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.preprocess import prepare
+from napari_shaspec.inference.procedure import CoarseToFine
 from napari_shaspec.inference.session import Session
 from napari_shaspec.modalities import Modality, nonempty_subsets
 from napari_shaspec.model.config import ModelConfig, Normalisation
@@ -91,6 +92,27 @@ def test_5_draining_the_stream_equals_predict(session: Session) -> None:
     np.testing.assert_array_equal(painted, session.predict({T1C}).probabilities)
     assert [done for _, done, _ in stages] == list(range(1, stages[-1][2] + 1))
     assert stages[0][0] == "coarse"
+
+
+def test_5_pieces_that_are_sure_nowhere_are_taken_back_at_the_end(
+    case: Case, make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine()
+    decode = engine.decode
+    monkeypatch.setattr(engine, "decode", lambda encodings: decode(encodings).clamp(max=0.65))
+    session = Session(engine.model, case, engine=engine)
+    painted = np.zeros((3, *case.grid.shape), np.float32)
+    done = []
+    for result in session.stream():
+        before = painted.copy()
+        painted[(slice(None), *result.box.slices)] = result.probabilities
+        done.append(result.done)
+    assert done == [*range(1, result.total + 1), result.total]
+    assert before.max() > 0.6
+    assert 0.4 < painted.max() < 0.5
+    np.testing.assert_array_equal(painted, session.predict().probabilities)
+    monkeypatch.setattr(CoarseToFine, "sure", 0.6)
+    np.testing.assert_array_equal(before, session.predict().probabilities)
 
 
 def test_15_a_tiny_budget_changes_speed_and_not_results(
