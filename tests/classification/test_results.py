@@ -88,9 +88,7 @@ def test_the_table_pairs_seeds_and_leaves_empty_what_was_not_run(tmp_path: Path)
     lines = table(results, [5, 10])
     text = markdown(lines)
     assert "| image only (lower bound) | 10 % | image | 3 | 91.00 | 1.00 | 92.35 |  |  |" in text
-    assert (
-        "| 5 % | image | 3 | 93.00 | 2.00 | 93.33 | +2.00 (-0.48 to +4.48) | +1.00 (-1.48 to +3.48) |" in text
-    )
+    assert "| 5 % | image | 3 | 93.00 | 2.00 | 93.33 | +2.00 (-0.48 to +4.48) | +1.00 (-1.48 to +3.48) |" in text
     assert "| ShaSpec's network, images only | 5 % | image | 3 | 92.00 | 1.00 |  | +1.00 (+1.00 to +1.00) |  |" in text
     assert "| ShaSpec | 5 % | image+sound | 3 | 98.00 | 1.00 |  |  |  |" in text
     assert "| ShaSpec | 5 % | sound |  |  |  |  |  |  |" in text
