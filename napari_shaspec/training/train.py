@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -291,12 +292,15 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    trainer.fit(
-        module,
-        datamodule=Batches(config, parts, chosen, hardware.workers),
-        ckpt_path=last if resume else None,
-        weights_only=False if resume else None,
-    )
+    with warnings.catch_warnings():
+        # A run that was stopped behind its last step, while it was calibrated: no batch is left.
+        warnings.filterwarnings("ignore", r"Total length of `\w+` across ranks is zero")
+        trainer.fit(
+            module,
+            datamodule=Batches(config, parts, chosen, hardware.workers),
+            ckpt_path=last if resume else None,
+            weights_only=False if resume else None,
+        )
     if cases or not config.calibration_cases:
         return out / BEST
     if trainer.is_global_zero:

@@ -328,10 +328,19 @@ def test_the_best_weights_are_calibrated_where_that_is_asked_for(
     tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(training, "calibrate", lambda *arguments: calls.append(arguments))
-    asked = replace(config, steps=1, calibration_cases=3)
-    written = train(asked, tmp_path / "run", device="cpu", progress=False)
-    assert written == tmp_path / "run" / "calibrated.safetensors"
-    assert [arguments[:5] for arguments in calls] == [
-        (tmp_path / "run" / "best.safetensors", written, 3, "cpu", "auto")
-    ]
+
+    def calibrate(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "calibrate", calibrate)
+    asked, out = replace(config, steps=1, calibration_cases=3), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(asked, out, device="cpu", progress=False)
+    best = (out / "best.safetensors").read_bytes()
+    # All steps are done: to resume the run is to calibrate, and changes nothing else.
+    written = train(asked, out, device="cpu", resume=True, progress=False)
+    assert written == out / "calibrated.safetensors"
+    assert [arguments[:5] for arguments in calls] == [(out / "best.safetensors", written, 3, "cpu", "auto")] * 2
+    assert (out / "best.safetensors").read_bytes() == best
