@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from napari_shaspec.cli.simulate import case_seed
-from napari_shaspec.inference.procedure import CoarseToFine
 from napari_shaspec.inference.session import Session
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import load_checkpoint
+from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.regions import Region
 from napari_shaspec.simulate.case import simulate_case
 from napari_shaspec.simulate.settings import HELD_OUT, without_tumours
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--voxel-mm", type=float, default=2.0)
     options = parser.parse_args()
     model = load_checkpoint(options.weights).model
+    assert isinstance(model, ShaSpec)
     with_tumour, without = (np.zeros((len(SUBSETS), len(PEAKS))) for _ in range(2))
     counts = [0, 0]
     for index in range(options.count):
@@ -45,10 +47,10 @@ def main() -> None:
         case = simulate_case(case_seed(options.seed, index), f"{index}", options.voxel_mm, settings)
         assert case.truth is not None
         truth = case.truth.data > 0
-        session = Session(model, case)
-        for row, available in enumerate(SUBSETS):
-            for column, peak in enumerate(PEAKS):
-                CoarseToFine.sure = peak
+        for column, peak in enumerate(PEAKS):
+            model.config = replace(model.config, sure=peak)
+            session = Session(model, case)
+            for row, available in enumerate(SUBSETS):
                 found = session.predict(available).masks()[list(Region).index(Region.WT)]
                 total = truth.sum() + found.sum()
                 dice = 2 * (truth & found).sum() / total if total else 1.0

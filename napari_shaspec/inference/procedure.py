@@ -31,10 +31,6 @@ SHORTEST_TILE = 32
 
 OVERLAP = 16
 
-SURE = 0.7
-"""Our networks find real tumour with a higher peak, and what they find with a lower one is mostly none: measured on
-simulated cases kept out of training (docs/results.md)."""
-
 
 class Procedure(Protocol):
     """What a session asks before and after it asks the network."""
@@ -49,7 +45,7 @@ class Procedure(Protocol):
 
     @property
     def sure(self) -> float | None:
-        """The probability that a piece of tumour must reach somewhere; None where thresholds are all there is."""
+        """What a piece of tumour must reach somewhere to be one; None where every probability counts as it is."""
 
     @property
     def cache_bytes(self) -> int:
@@ -82,13 +78,13 @@ class CoarseToFine:
 
     first_stage = "coarse"
     overlap = OVERLAP
-    sure: float | None = SURE
     cache_bytes = 2 * GIB
 
     def __init__(self, config: ModelConfig) -> None:
         self._voxel_mm = config.voxel_mm
         self._stride = config.stride
         self._normalisation = config.normalisation
+        self.sure = config.sure
 
     def notes(self, source: Volume) -> tuple[str, ...]:
         """Nothing: every grid is resampled."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def attach_reliability(source: Path, reliability: Reliability, out: Path) -> Non
     _write(tensors, header | {"reliability": json.dumps(reliability.to_dict())}, out)
 
 
-def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path) -> None:
+def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path, sure: float | None = None) -> None:
     """Write our own weights once more, their output biases moved so that these probabilities become one half.
 
     The header says what was done, and adds it to an earlier shift. The file is in half precision, which rounds by one
@@ -116,6 +116,8 @@ def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path) -> N
     ----------
     thresholds
         By output: the probability where a region begins best, from cases that were not trained on.
+    sure
+        For the configuration, as of `ModelConfig`; None leaves it.
 
     Raises
     ------
@@ -124,7 +126,10 @@ def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path) -> N
         cannot be written.
     """
     header, tensors = _read(source)
-    outputs = ModelConfig.from_dict(_parsed(header, "config", source)).outputs
+    config = ModelConfig.from_dict(_parsed(header, "config", source))
+    if sure is not None:
+        config = replace(config, sure=sure)
+    outputs = config.outputs
     bias = "decoder.output.bias"
     shifts = torch.logit(torch.tensor([thresholds[name] for name in outputs]))
     tensors[bias] = tensors[bias].float() - shifts
@@ -137,7 +142,7 @@ def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path) -> N
     halved = {name: tensor.half() for name, tensor in tensors.items()}
     if not all(bool(tensor.isfinite().all()) for tensor in halved.values()):
         raise ShaSpecError("weights below 65,504, the largest number of half precision", "larger ones", "Train again")
-    _write(halved, header | {"training": json.dumps(training)}, out)
+    _write(halved, header | {"config": json.dumps(config.to_dict()), "training": json.dumps(training)}, out)
 
 
 def _write(tensors: dict[str, Tensor], header: dict[str, str], path: Path) -> None:

@@ -70,6 +70,9 @@ class ModelConfig:
         What stands in for a missing modality.
     normalisation
         How the intensities of its inputs are scaled.
+    sure
+        What a piece of tumour must reach somewhere to be one, from above 0.5 to below 1: such a piece is kept below one
+        half otherwise. None: every probability counts as it is.
     """
 
     modalities: tuple[str, ...] = tuple(modality.value for modality in Modality)
@@ -82,6 +85,7 @@ class ModelConfig:
     specific_skips: bool = False
     substitution: Substitution = Substitution.MEAN
     normalisation: Normalisation = Normalisation.ROBUST
+    sure: float | None = None
 
     def __post_init__(self) -> None:
         # Out of a file both come as plain text.
@@ -95,6 +99,7 @@ class ModelConfig:
             "one or more input channels": _is_count(self.in_channels),
             "one or more convolutions at full resolution": _is_count(self.stem_convolutions),
             "a positive finest voxel size and a coarsest, not below it": _is_range(self.voxel_mm),
+            "a probability between one half and 1 to be sure from, or none": self.sure is None or 0.5 < self.sure < 1,
         }
         for expected, holds in problems.items():
             if not holds:

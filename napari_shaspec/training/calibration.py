@@ -31,6 +31,10 @@ THRESHOLDS = np.arange(0.3, 0.96, 0.05)
 AS_GOOD = 0.005
 """Dice closer to the best than this is as good: a few cases cannot tell them apart."""
 
+SURE = 0.7
+"""What a piece of tumour must reach somewhere: most that is found with less is none, and most that is found with more
+is some, on simulated cases kept out of training (docs/results.md)."""
+
 VOXEL_MM = 2.0
 """Of the cases; a session resamples them to what the network wants."""
 
@@ -127,7 +131,7 @@ def calibrate(
     precision: str = "auto",
     progress: Progress | None = None,
 ) -> Curves:
-    """Write the weights once more, in half precision, with outputs shifted so that regions begin at about one half.
+    """Write the weights once more, in half precision: regions begin at about one half, and pieces must be sure.
 
     Parameters
     ----------
@@ -149,5 +153,5 @@ def calibrate(
         As `load_checkpoint` and `shift_outputs` do.
     """
     curves = dice_curves(load_checkpoint(source).model, cases, device, precision, progress)
-    shift_outputs(source, curves.best(), out)
+    shift_outputs(source, curves.best(), out, SURE)
     return curves

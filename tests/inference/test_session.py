@@ -13,7 +13,6 @@ import torch
 from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.preprocess import prepare
-from napari_shaspec.inference.procedure import CoarseToFine
 from napari_shaspec.inference.session import Session
 from napari_shaspec.modalities import Modality, nonempty_subsets
 from napari_shaspec.model.config import ModelConfig, Normalisation
@@ -100,6 +99,8 @@ def test_5_pieces_that_are_sure_nowhere_are_taken_back_at_the_end(
     engine = make_engine()
     decode = engine.decode
     monkeypatch.setattr(engine, "decode", lambda encodings: decode(encodings).clamp(max=0.65))
+    config = engine.config
+    monkeypatch.setattr(type(engine), "config", replace(config, sure=0.7))
     session = Session(engine.model, case, engine=engine)
     painted = np.zeros((3, *case.grid.shape), np.float32)
     done = []
@@ -111,8 +112,8 @@ def test_5_pieces_that_are_sure_nowhere_are_taken_back_at_the_end(
     assert before.max() > 0.6
     assert 0.4 < painted.max() < 0.5
     np.testing.assert_array_equal(painted, session.predict().probabilities)
-    monkeypatch.setattr(CoarseToFine, "sure", 0.6)
-    np.testing.assert_array_equal(before, session.predict().probabilities)
+    monkeypatch.setattr(type(engine), "config", config)
+    np.testing.assert_array_equal(before, Session(engine.model, case, engine=engine).predict().probabilities)
 
 
 def test_15_a_tiny_budget_changes_speed_and_not_results(

@@ -37,9 +37,9 @@ def test_the_round_trip_through_json() -> None:
 
 def test_a_file_from_before_there_was_a_choice_means_the_rules_of_that_time() -> None:
     entries = ModelConfig().to_dict()
-    del entries["substitution"], entries["normalisation"]
+    del entries["substitution"], entries["normalisation"], entries["sure"]
     config = ModelConfig.from_dict(entries)
-    assert (config.substitution, config.normalisation) == (Substitution.MEAN, Normalisation.ROBUST)
+    assert (config.substitution, config.normalisation, config.sure) == (Substitution.MEAN, Normalisation.ROBUST, None)
 
 
 def test_weights_from_before_the_stem_could_be_chosen_have_two_convolutions() -> None:
@@ -76,6 +76,8 @@ def test_the_stem_has_so_many_convolutions(convolutions: int) -> None:
         ({"voxel_mm": (3.0, 2.0)}, "a positive finest voxel size"),
         ({"voxel_mm": (2.0,)}, "a positive finest voxel size"),
         ({"substitution": "median"}, "a substitution out of mean, first, zero, found 'median'"),
+        ({"sure": 0.5}, "a probability between one half and 1 to be sure from"),
+        ({"sure": float("nan")}, "a probability between one half and 1 to be sure from"),
         ({"normalisation": "none"}, "a normalisation out of robust, zscore, found 'none'"),
         ({"voxel_mm": (float("nan"), 2.0)}, "a positive finest voxel size"),
     ],

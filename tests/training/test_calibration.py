@@ -16,7 +16,8 @@ from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.simulate.settings import HELD_OUT, without_tumours
 from napari_shaspec.training import calibration
-from napari_shaspec.training.calibration import THRESHOLDS, Curves, calibrate, dice_by_threshold, dice_curves
+from napari_shaspec.training.calibration import SURE, THRESHOLDS, Curves, calibrate, dice_by_threshold, dice_curves
+from napari_shaspec.training.config import PRESETS
 from napari_shaspec.volume import Case
 
 
@@ -84,6 +85,9 @@ def test_calibrated_weights_begin_at_the_best_threshold(
     calibrate(weights, out, 5)
     before, after = load_checkpoint(weights), load_checkpoint(out)
     assert after.training == before.training | {"outputs_shifted_to": {"ET": 0.4, "TC": 0.55, "WT": 0.75}}
+    assert after.model.config == replace(before.model.config, sure=SURE)  # type: ignore[arg-type]
+    # The bundled file is such a one.
+    assert load_checkpoint().model.config == replace(PRESETS["bundled"].model, sure=SURE)
     moved = before.model.decoder.output.bias - after.model.decoder.output.bias  # type: ignore[union-attr]
     torch.testing.assert_close(moved, torch.logit(torch.tensor([0.4, 0.55, 0.75])), rtol=0, atol=2e-3)
 
