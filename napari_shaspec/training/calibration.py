@@ -7,7 +7,7 @@ threshold is about one half and not exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,8 @@ is some, on simulated cases kept out of training (docs/results.md)."""
 VOXEL_MM = 2.0
 """Of the cases; a session resamples them to what the network wants."""
 
+ALL_SUBSETS = tuple(nonempty_subsets(list(Modality)))
+
 Progress = Callable[[int, int], object]
 """Called with cases done and cases in all."""
 
@@ -49,9 +51,9 @@ class Curves:
     Parameters
     ----------
     mean
-        Over the 15 subsets.
+        Over the subsets.
     all_four
-        With everything.
+        With everything, or all that a dedicated network takes.
     """
 
     mean: NDArray[np.float64]
@@ -71,6 +73,7 @@ def dice_curves(
     device: str = "auto",
     precision: str = "auto",
     progress: Progress | None = None,
+    subsets: Sequence[frozenset[Modality]] = ALL_SUBSETS,
 ) -> Curves:
     """Measure whole simulated cases of the held-out setting; an empty region that is found empty counts 1.
 
@@ -82,8 +85,9 @@ def dice_curves(
         How many of them, from `FIRST_SEED` on.
     device, precision
         As of `Session`.
+    subsets
+        Those that the network was trained for, the fullest one last.
     """
-    subsets = nonempty_subsets(list(Modality))
     scores = np.zeros((cases, len(subsets), len(THRESHOLDS), len(Region)))
     for number in range(cases):
         case = simulate_case(FIRST_SEED + number, f"held_out_{number}", VOXEL_MM, HELD_OUT)
@@ -123,13 +127,14 @@ def dice_by_threshold(probabilities: NDArray[np.floating], truth: NDArray[np.boo
     return scores
 
 
-def calibrate(
+def calibrate(  # noqa: PLR0913 (as of `dice_curves`)
     source: Path,
     out: Path,
     cases: int,
     device: str = "auto",
     precision: str = "auto",
     progress: Progress | None = None,
+    subsets: Sequence[frozenset[Modality]] = ALL_SUBSETS,
 ) -> Curves:
     """Write the weights once more, in half precision: regions begin at about one half, and pieces must be sure.
 
@@ -139,7 +144,7 @@ def calibrate(
         Weights of our own network.
     out
         The new file, over an older one of that name.
-    cases, device, precision
+    cases, device, precision, subsets
         As of `dice_curves`.
 
     Returns
@@ -152,6 +157,6 @@ def calibrate(
     ShaSpecError
         As `load_checkpoint` and `shift_outputs` do.
     """
-    curves = dice_curves(load_checkpoint(source).model, cases, device, precision, progress)
+    curves = dice_curves(load_checkpoint(source).model, cases, device, precision, progress, subsets)
     shift_outputs(source, curves.best(), out, SURE)
     return curves

@@ -23,9 +23,10 @@ from tqdm.auto import tqdm
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
 from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import save_checkpoint
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
-from napari_shaspec.training.calibration import calibrate
+from napari_shaspec.training.calibration import ALL_SUBSETS, calibrate
 from napari_shaspec.training.config import TrainConfig, differences
 from napari_shaspec.training.data import HELD_OUT_FIRST
 from napari_shaspec.training.loading import Batches
@@ -312,6 +313,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
                 hardware.device,
                 hardware.precision,
                 lambda done, total: bar.update(),
+                [frozenset(map(Modality, config.dedicated))] if config.dedicated else ALL_SUBSETS,
             )
     trainer.strategy.barrier()  # nobody says that the file is there before it is
     return out / CALIBRATED

@@ -123,3 +123,7 @@ def test_the_last_row_is_that_of_all_four(weights: Path, monkeypatch: pytest.Mon
     curves = dice_curves(load_checkpoint(weights).model, 2)
     assert bool((curves.all_four[:, 2] > 0).all())
     np.testing.assert_allclose(curves.mean[:, 2], curves.all_four[:, 2] / 15)
+    # A dedicated network is measured with what it takes, and nothing else.
+    alone = dice_curves(load_checkpoint(weights).model, 2, subsets=[frozenset([Modality.T1])])
+    np.testing.assert_array_equal(alone.mean, alone.all_four)
+    assert not alone.mean[:, 2].any()

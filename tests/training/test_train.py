@@ -16,6 +16,7 @@ from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
@@ -344,3 +345,6 @@ def test_the_best_weights_are_calibrated_where_that_is_asked_for(
     assert written == out / "calibrated.safetensors"
     assert [arguments[:5] for arguments in calls] == [(out / "best.safetensors", written, 3, "cpu", "auto")] * 2
     assert (out / "best.safetensors").read_bytes() == best
+    train(replace(asked, dedicated=("flair", "t2")), tmp_path / "dedicated", device="cpu", progress=False)
+    assert [len(arguments[6]) for arguments in calls] == [15, 15, 1]
+    assert calls[-1][6] == [{Modality.FLAIR, Modality.T2}]
