@@ -12,7 +12,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.simulate.fields import blur, column, dilate
 from napari_shaspec.simulate.scene import CHANNELS, Scene
 from napari_shaspec.simulate.settings import CLASSES, TISSUES
-from napari_shaspec.simulate.tumour import CORE, OEDEMA
+from napari_shaspec.simulate.tumour import CORE, ENHANCING, OEDEMA
 
 FLAIR, T1, T1C, T2 = (CHANNELS.index(modality) for modality in Modality)
 
@@ -36,7 +36,11 @@ def class_means(scene: Scene) -> Tensor:
     means[:, FLAIR, 5] = torch.maximum(means[:, FLAIR, 5], means[:, FLAIR, 2:5].amax(1) + 0.16)
     solid = dice.chance(settings.solid_core_chance)
     means[:, FLAIR, 6] = torch.where(solid, means[:, FLAIR, 5] + 0.08 * dice.normal(), means[:, FLAIR, 6])
-    means[:, T1C, 7] = torch.maximum(means[:, T1C, 7], means[:, T1C, 4] + 0.12)
+    # Contrast agent does not reach oedema and core, or they would be enhancing tumour: on T1c they depart from the
+    # table as on T1. Otherwise much of what looks like enhancement bears another label, and cannot be learned.
+    as_on_t1 = table[T1C, 5:7] + means[:, T1, 5:7] - table[T1, 5:7]
+    means[:, T1C, 5:7] = torch.where(same, means[:, T1, 5:7], as_on_t1)
+    means[:, T1C, 7] = torch.maximum(means[:, T1C, 7], means[:, T1C, 4:7].amax(1) + 0.2)
     return means.clamp(min=0.03)
 
 
@@ -60,17 +64,21 @@ def uneven_tissue(scene: Scene) -> Tensor:
 
 
 def uneven_tumour(scene: Scene) -> Tensor:
-    """Cells, water and blood are mixed unevenly within a tumour."""
+    """Cells, water and blood are mixed unevenly within a tumour; what does not enhance is so on T1c as on T1."""
     strength = column(scene.dice.uniform((0.0, 0.22), len(CHANNELS)))
-    return scene.images * (1 + strength * scene.field(9.0, len(CHANNELS)) * (scene.ranks > 0))
+    change = strength * scene.field(9.0, len(CHANNELS))
+    change[:, T1C] = torch.where(scene.ranks[:, 0] == ENHANCING, change[:, T1C], change[:, T1])
+    return scene.images * (1 + change * (scene.ranks > 0))
 
 
 def haemorrhage_and_cysts(scene: Scene) -> Tensor:
-    """Blood of any age and protein-rich cysts look like anything: part of the core takes a random value."""
+    """Blood of any age and protein-rich cysts look like anything, but on T1c as on T1: part of the core."""
     dice = scene.dice
     present = column(dice.chance(scene.settings.haemorrhage_chance))
     where = present & (scene.ranks == CORE) & (scene.field(14.0) > column(dice.uniform((-0.8, 0.8))))
-    return torch.where(where, column(dice.uniform((0.1, 1.1), len(CHANNELS))), scene.images)
+    value = dice.uniform((0.1, 1.1), len(CHANNELS))
+    value[:, T1C] = value[:, T1]
+    return torch.where(where, column(value), scene.images)
 
 
 def bright_white_matter(scene: Scene) -> Tensor:

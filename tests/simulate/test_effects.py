@@ -13,7 +13,7 @@ from napari_shaspec.simulate import acquisition, contrast
 from napari_shaspec.simulate.case import EFFECTS
 from napari_shaspec.simulate.fields import Dice
 from napari_shaspec.simulate.scene import CHANNELS, Effect, Scene
-from napari_shaspec.simulate.settings import CLASSES
+from napari_shaspec.simulate.settings import CLASSES, HELD_OUT, TRAINING, SimulatorSettings
 from napari_shaspec.simulate.tumour import CORE, ENHANCING, OEDEMA
 
 MakeScene = Callable[..., Scene]
@@ -48,7 +48,20 @@ def test_means_keep_what_can_be_seen(make_scene: MakeScene) -> None:
         assert means.min() > 0
         white = CLASSES.index("white")
         assert bool((means[:, FLAIR, CLASSES.index("oedema")] > means[:, FLAIR, 2 : white + 1].amax(1)).all())
-        assert bool((means[:, T1C, CLASSES.index("enhancing")] > means[:, T1C, white]).all())
+        others = means[:, T1C, white : CLASSES.index("enhancing")]
+        assert bool((means[:, T1C, CLASSES.index("enhancing")] > others.amax(1) + 0.19).all())
+
+
+@pytest.mark.parametrize("settings", [TRAINING, HELD_OUT], ids=["training", "held-out"])
+def test_what_does_not_enhance_looks_on_t1c_as_on_t1(make_scene: MakeScene, settings: SimulatorSettings) -> None:
+    table = torch.tensor([settings.means[modality] for modality in CHANNELS])[:, 5:7]
+    difference, spread = [], []
+    for seed in range(20):
+        means = contrast.class_means(make_scene(seed, means=settings.means))[:, :, 5:7]
+        difference.append(means[:, T1C] - means[:, T1])
+        spread.append(means[:, T1] - table[T1])
+    assert torch.cat(difference).abs().max() < 0.2
+    assert torch.cat(spread).abs().max() > 0.25
 
 
 def test_the_signal_shows_each_class(make_scene: MakeScene) -> None:
@@ -71,6 +84,10 @@ def test_uneven_tumour_changes_the_tumour_only(make_scene: MakeScene) -> None:
     changed = change(scene, contrast.uneven_tumour).abs().amax(1, keepdim=True) > 0
     assert bool(changed.any())
     assert not (changed & (scene.ranks == 0)).any()
+    relative = change(scene, contrast.uneven_tumour) / scene.images.clamp(min=1e-3)
+    still, enhancing = ((scene.ranks[:, 0] == OEDEMA) | (scene.ranks[:, 0] == CORE)), scene.ranks[:, 0] == ENHANCING
+    torch.testing.assert_close(relative[:, T1C][still], relative[:, T1][still])
+    assert not torch.allclose(relative[:, T1C][enhancing], relative[:, T1][enhancing], atol=0.02)
 
 
 def test_haemorrhage_changes_the_core_only(make_scene: MakeScene) -> None:
@@ -78,6 +95,8 @@ def test_haemorrhage_changes_the_core_only(make_scene: MakeScene) -> None:
     changed = change(scene, contrast.haemorrhage_and_cysts).abs().amax(1, keepdim=True) > 0
     assert bool(changed.any())
     assert bool((scene.ranks[changed] == CORE).all())
+    images = contrast.haemorrhage_and_cysts(make_scene(haemorrhage_chance=1.0))
+    torch.testing.assert_close(images[:, T1C][changed[:, 0]], images[:, T1][changed[:, 0]])
     assert not change(make_scene(haemorrhage_chance=0.0), contrast.haemorrhage_and_cysts).any()
 
 
