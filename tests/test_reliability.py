@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.modalities import Modality
+from napari_shaspec.modalities import Modality, parse_subset
+from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.regions import Region
 from napari_shaspec.reliability import Confidence, Reliability, Verdict, confidence
 
@@ -86,3 +88,20 @@ def test_table_survives_json() -> None:
 def test_other_forms_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ShaSpecError):
         Reliability.from_dict(values)
+
+
+def test_the_documented_table_is_that_of_the_bundled_weights() -> None:
+    """The column *Trust* and `docs/results.md` tell of one measurement; the docs round to a hundredth of a percent."""
+    text = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
+    section = text.split("## Twenty simulated cases of the held-out setting", 1)[1].split("\n## ", 1)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
+    written = {
+        parse_subset(name.lower()): dict(zip(Region, map(float, (et, tc, wt)), strict=True))
+        for name, _, et, tc, wt, *_ in rows[2:]
+        if name != "average"
+    }
+    measured = load_checkpoint().reliability
+    assert measured is not None
+    assert written.keys() == measured.dice.keys()
+    for available, row in measured.dice.items():
+        assert {region: 100 * dice for region, dice in row.items()} == pytest.approx(written[available], abs=0.006)
