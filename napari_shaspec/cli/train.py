@@ -32,6 +32,13 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
         Path | None,
         typer.Option(help="JSON file with the case names under train and validation; drawn and written if not there."),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights to begin with instead of random ones: a .safetensors file, or bundled for those in the box. "
+            "The network's shape is theirs."
+        ),
+    ] = None,
     dedicated: Annotated[
         str | None, typer.Option(help="Train for these modalities alone, like flair+t1c, instead of for all subsets.")
     ] = None,
@@ -71,14 +78,21 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
 ) -> None:
     """Train a network, on simulated cases or on yours."""
+    from napari_shaspec.cli.screen import load_weights
     from napari_shaspec.io.cases import find_cases
+    from napari_shaspec.model.shaspec import ShaSpec
+    from napari_shaspec.training.config import continued
     from napari_shaspec.training.train import Hardware
     from napari_shaspec.training.train import train as run
 
     subset = parse_subset(dedicated) if dedicated else frozenset()
     sides = numbers(patch) if patch else None
+    base = PRESETS[preset.value]
+    begin = load_weights(None if start == "bundled" else Path(start)) if start else None
+    if begin is not None and isinstance(begin.model, ShaSpec):
+        base = continued(base, begin.model.config)
     config = changed(
-        PRESETS[preset.value],
+        base,
         steps=steps,
         all_steps=all_steps,
         seed=seed,
@@ -105,6 +119,7 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
         out,
         cases=find_cases(folder) if folder is not None else (),
         split=split,
+        start=begin,
         hardware=Hardware(device, devices, nodes, precision.value, workers),
         resume=resume,
         command=" ".join(["napari-shaspec", *map(_without_folders, sys.argv[1:])]),

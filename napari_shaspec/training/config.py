@@ -56,8 +56,8 @@ class TrainConfig:
         Voxels along R, A, S of what the network sees at the finest voxel size.
     coarse_patch
         The same at the coarsest voxel size, where it holds a whole brain.
-    coarse_share
-        Share of the steps that are coarse, at the end; it falls from 1 along the run. Coarse steps cost a third, and
+    coarse_start, coarse_share
+        Share of the steps that are coarse, at the beginning and at the end of the run. Coarse steps cost a third, and
         what they teach (where a tumour is, what is none) holds at every voxel size.
     draws
         How often each simulated case is trained on, with other intensities and subsets and mirrored in between:
@@ -114,6 +114,7 @@ class TrainConfig:
     batch: int = 1
     patch: tuple[int, int, int] = (72, 88, 72)
     coarse_patch: tuple[int, int, int] = (56, 64, 56)
+    coarse_start: float = 1.0
     coarse_share: float = 0.5
     draws: int = 1
     tumour_free_share: float = 0.0
@@ -162,6 +163,7 @@ class TrainConfig:
             "shares and decays from 0 to 1": all(
                 0 <= share <= 1
                 for share in (
+                    self.coarse_start,
                     self.coarse_share,
                     self.tumour_free_share,
                     self.tumour_share,
@@ -183,6 +185,15 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
         return asdict(self)
+
+
+def continued(config: TrainConfig, model: ModelConfig) -> TrainConfig:
+    """The configuration of a run that begins with a trained network of this shape: what only a new one needs is out.
+
+    Single modalities are decoded from the first step on, and coarse steps are as many as at the end of a run. Whether
+    pieces must be sure was found out for the old weights, so the new ones begin without.
+    """
+    return replace(config, model=replace(model, sure=None), all_steps=0, coarse_start=config.coarse_share)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

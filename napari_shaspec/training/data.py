@@ -88,9 +88,9 @@ class BatchStream(Dataset[Batch], ABC):
         """The batch of one step."""
 
     def coarse_chance(self, step: int) -> float:
-        """Falls from 1 along the run, to the share that the configuration names."""
+        """Goes along the run from one share that the configuration names to the other."""
         progress = min(1.0, step / self.config.steps)
-        return 1.0 - progress * (1.0 - self.config.coarse_share)
+        return self.config.coarse_start + progress * (self.config.coarse_share - self.config.coarse_start)
 
     def scale(self, *, coarse: bool) -> tuple[tuple[int, int, int], float]:
         """Patch and voxel size of a step."""

@@ -7,7 +7,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.checkpoint import save_checkpoint
+from napari_shaspec.model.checkpoint import Checkpoint, save_checkpoint
+from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.training.calibration import ALL_SUBSETS, calibrate
 from napari_shaspec.training.config import TrainConfig, differences
@@ -120,8 +121,11 @@ def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return average
 
 
-def provenance(config: TrainConfig, command: str, data: str, device: torch.device) -> dict[str, Any]:
-    """What a reader of the weights must know to make them again."""
+def provenance(
+    config: TrainConfig, command: str, data: str, device: torch.device, start: Checkpoint | None = None
+) -> dict[str, Any]:
+    """What a reader of the weights must know to make them again; of what they started from, all that its file tells."""
+    begun = {"started_from": {"sha256": start.sha256, "training": start.training}} if start is not None else {}
     return {
         "command": command,
         "commit": _commit(),
@@ -130,6 +134,7 @@ def provenance(config: TrainConfig, command: str, data: str, device: torch.devic
         "python": platform.python_version(),
         "torch": torch.__version__,
         "train_config": config.to_dict(),
+        **begun,
     }
 
 
@@ -203,6 +208,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     *,
     cases: Sequence[CaseFiles] = (),
     split: Path | None = None,
+    start: Checkpoint | None = None,
     hardware: Hardware | None = None,
     device: str = "auto",
     devices: int = 1,
@@ -221,6 +227,9 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     split
         File with the names of the cases that train and that validate; written where there is none. Left out, it is
         ``split.json`` in ``out``.
+    start
+        A trained network of the configuration's shape, whose weights are the first ones (see `config.continued`); left
+        out, they are random.
     hardware
         What to run on, in full; ``device`` and ``devices`` are the short way.
     resume
@@ -247,6 +256,14 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         )
     if split is not None and not cases:
         raise ShaSpecError("a folder of cases to split", "none", "Give the folder, or leave the split out")
+    if start is not None and not (
+        isinstance(start.model, ShaSpec) and replace(start.model.config, sure=config.model.sure) == config.model
+    ):
+        raise ShaSpecError(
+            "weights to start from of a network like the one that is trained",
+            f"another one in {start.path.name}",
+            "Start from weights that this command has written, and leave out what changes the network",
+        )
     chosen = choose_device(hardware.device)
     parts = _split(config, cases, split or out / SPLIT) if cases else None
     out.mkdir(parents=True, exist_ok=True)
@@ -258,9 +275,11 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     else:
         mixed = "32-true"
     module = ShaSpecTraining(config)
+    if start is not None:
+        module.model.load_state_dict(start.model.state_dict())
     in_fast_layout(module.model)
     data = "real cases" if cases else "simulated cases"
-    export = ExportWeights(out, provenance(config, command, data, chosen), "" if cases else SIMULATED_STATEMENT)
+    export = ExportWeights(out, provenance(config, command, data, chosen, start), "" if cases else SIMULATED_STATEMENT)
     trainer = lightning.Trainer(
         default_root_dir=out,
         accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
