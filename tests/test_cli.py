@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -33,7 +34,7 @@ from napari_shaspec.model.released.checkpoint import STATEMENT
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.regions import Region
-from napari_shaspec.training.config import PRESETS
+from napari_shaspec.training.config import PRESETS, TrainConfig
 from tests.released_reference import SMALL, random_net
 
 AFFINE = np.array([[-4.0, 0, 0, 40], [0, -4, 0, 44], [0, 0, 5, -30], [0, 0, 0, 1]])
@@ -619,6 +620,28 @@ def test_train_resumes_only_what_exists(tmp_path: Path, say: Say) -> None:
     assert (code, out) == (1, "")
     assert err.startswith("Error: Expected a run to resume in ")
     assert not (tmp_path / "run").exists()
+
+
+def test_train_takes_the_shape_of_the_weights_that_it_starts_from(
+    tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def recorded(config: TrainConfig, out: Path, **options: Any) -> Path:
+        given.update(options, config=config)
+        return out / "best.safetensors"
+
+    monkeypatch.setattr("napari_shaspec.training.train.train", recorded)
+    bundled = load_checkpoint()
+    code, _, err = say("train", "--out", tmp_path, "--preset", "paper", "--start", "bundled", "--steps", 10)
+    assert (code, err.strip()) == (0, bundled.statement)
+    assert given["start"].sha256 == bundled.sha256
+    assert given["config"].model.widths == bundled.model.config.widths != PRESETS["paper"].model.widths
+    assert given["config"].all_steps == 0
+
+    code, _, err = say("train", "--out", tmp_path, "--start", tmp_path / "none.safetensors")
+    assert code == 1
+    assert "Expected a checkpoint file" in err
 
 
 def test_weights_do_not_tell_where_they_were_made() -> None:

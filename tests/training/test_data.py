@@ -18,7 +18,7 @@ from napari_shaspec.regions import Label, Region, labels_to_masks
 from napari_shaspec.simulate.case import SimulatedBatch
 from napari_shaspec.simulate.settings import HELD_OUT, TRAINING, SimulatorSettings
 from napari_shaspec.training import data
-from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.config import TrainConfig, continued
 from napari_shaspec.training.data import (
     DRAWN_TOGETHER,
     HELD_OUT_FIRST,
@@ -229,6 +229,17 @@ def test_coarse_steps_come_first(config: TrainConfig, drawn: list[tuple[int, tup
     coarse = [voxel_mm == 6.0 for _, _, voxel_mm in drawn]
     assert sum(coarse[:50]) > 40
     assert sum(coarse[-100:]) / 100 == pytest.approx(0.3, abs=0.12)
+
+
+def test_a_run_that_goes_on_has_no_more_coarse_steps_at_its_beginning(
+    config: TrainConfig, drawn: list[tuple[int, tuple[int, int, int], float]]
+) -> None:
+    further = continued(replace(config, steps=10_000, coarse_share=0.2), config.model)
+    stream = SimulatedBatches(further, TRAINING, 0, 400, CPU)
+    for index in range(len(stream)):
+        stream[index]
+    assert sum(voxel_mm == 6.0 for _, _, voxel_mm in drawn) / 400 == pytest.approx(0.2, abs=0.06)
+    assert further.all_steps == 0
 
 
 def test_every_case_is_drawn_so_many_times_and_mirrored_in_between(config: TrainConfig) -> None:

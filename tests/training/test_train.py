@@ -17,13 +17,13 @@ from torch import Tensor
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.checkpoint import load_checkpoint
+from napari_shaspec.model.checkpoint import load_checkpoint, shift_outputs
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
 from napari_shaspec.training import data, loading
 from napari_shaspec.training import train as training
-from napari_shaspec.training.config import SubsetSampling, TrainConfig
+from napari_shaspec.training.config import SubsetSampling, TrainConfig, continued
 from napari_shaspec.training.data import HELD_OUT_FIRST, SEEDS
 from napari_shaspec.training.module import ShaSpecTraining
 from napari_shaspec.training.train import ExportWeights, Hardware, rising_average, train
@@ -161,6 +161,41 @@ def test_only_a_run_can_be_resumed(tmp_path: Path, run: Callable[..., Path]) -> 
     with pytest.raises(ShaSpecError, match="a run to resume"):
         run(tmp_path, resume=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_begins_with_weights_that_are_there_and_tells_which(
+    tmp_path: Path, config: TrainConfig, run: Callable[..., Path], interrupted_after: Callable[[int], None]
+) -> None:
+    shift_outputs(run(tmp_path / "first"), {"ET": 0.4, "TC": 0.5, "WT": 0.6}, tmp_path / "calibrated.safetensors", 0.7)
+    start = load_checkpoint(tmp_path / "calibrated.safetensors")
+    assert isinstance(start.model, ShaSpec)
+    further = replace(continued(config, start.model.config), seed=8)
+    hardly = replace(further, learning_rate=1e-9, weight_decay=0.0)
+    train(hardly, tmp_path / "same", start=start, device="cpu", progress=False)
+    same = load_checkpoint(tmp_path / "same" / "weights.safetensors")
+    torch.testing.assert_close(flat(same.model), flat(start.model), rtol=0, atol=1e-6)
+    assert same.model.config == config.model  # pieces need not be sure any more
+    assert same.training["started_from"] == {"sha256": start.sha256, "training": start.training}
+
+    train(further, tmp_path / "whole", start=start, device="cpu", progress=False)
+    whole = load_checkpoint(tmp_path / "whole" / "weights.safetensors")
+    assert (flat(whole.model) - flat(start.model)).abs().max() > 1e-3
+    interrupted_after(3)
+    with pytest.raises(PulledPlugError):
+        train(further, tmp_path / "parts", start=start, device="cpu", progress=False)
+    interrupted_after(-1)
+    train(further, tmp_path / "parts", start=start, device="cpu", progress=False, resume=True)
+    parts = load_checkpoint(tmp_path / "parts" / "weights.safetensors")
+    torch.testing.assert_close(flat(parts.model), flat(whole.model), rtol=0, atol=1e-5)
+    assert parts.training["started_from"] == whole.training["started_from"]
+
+
+def test_weights_of_another_network_are_no_start(tmp_path: Path, config: TrainConfig, run: Callable[..., Path]) -> None:
+    start = load_checkpoint(run(tmp_path / "first"))
+    other = replace(config, model=replace(config.model, widths=(4, 16)))
+    with pytest.raises(ShaSpecError, match=r"another one in best\.safetensors"):
+        train(other, tmp_path / "second", start=start, device="cpu", progress=False)
+    assert not (tmp_path / "second").exists()
 
 
 def test_the_average_forgets_its_start_then_becomes_slow() -> None:
