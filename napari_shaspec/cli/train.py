@@ -53,6 +53,9 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     alpha: Annotated[float | None, typer.Option(help="Weight of DAO.", min=0)] = None,
     beta: Annotated[float | None, typer.Option(help="Weight of DCO.", min=0)] = None,
     alignment: Annotated[AlignmentLoss | None, typer.Option(help="The variant of DAO.")] = None,
+    deep_supervision: Annotated[
+        float | None, typer.Option(help="Weight of the task at each coarser level of the decoder.", min=0)
+    ] = None,
     substitution: Annotated[Substitution | None, typer.Option(help="What stands in for a missing modality.")] = None,
     sampling: Annotated[
         SubsetSampling | None, typer.Option(help="Random subsets uniform over their sizes, or over all subsets.")
@@ -103,6 +106,7 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
         alpha=alpha,
         beta=beta,
         alignment=alignment,
+        deep_supervision=deep_supervision,
         substitution=substitution,
         sampling=sampling,
         optimizer=optimizer,

@@ -15,6 +15,15 @@ RARE_LOGIT = -3.0
 """Initial bias of the output: a prior of 5 % in every map."""
 
 
+def output_layer(config: ModelConfig, channels: int) -> nn.Module:
+    """Maps of so many channels -> logits of the outputs."""
+    output = CONVOLUTION[config.spatial_dims](channels, len(config.outputs), kernel_size=1)
+    # Tumour fills a few percent of a brain: to start from that spares the first hundred steps of finding it out.
+    assert output.bias is not None
+    nn.init.constant_(output.bias, RARE_LOGIT)
+    return output
+
+
 class UNetDecoder(nn.Module):
     """y = f_dec([f(1), ..., f(N)]): all fused maps, concatenated, climb back to full resolution."""
 
@@ -31,10 +40,7 @@ class UNetDecoder(nn.Module):
             SpecificProjection(dims, count, widths[level], widths[level]) for level in rising if config.specific_skips
         )
         self.blocks = nn.ModuleList(ConvBlock(dims, widths[level], widths[level]) for level in rising)
-        self.output = CONVOLUTION[dims](widths[0], len(config.outputs), kernel_size=1)
-        # Tumour fills a few percent of a brain: to start from that spares the first hundred steps of finding it out.
-        assert self.output.bias is not None
-        nn.init.constant_(self.output.bias, RARE_LOGIT)
+        self.output = output_layer(config, widths[0])
 
     def forward(
         self,
@@ -43,7 +49,17 @@ class UNetDecoder(nn.Module):
         specific_skips: Mapping[int, Sequence[Tensor]],
     ) -> Tensor:
         """All N fused maps, and the available modalities' skips -> logits (B, outputs, *size)."""
-        rising: Tensor = self.bottom(torch.cat(tuple(fused), 1))
+        logits: Tensor = self.output(self.maps(fused, skips, specific_skips)[-1])
+        return logits
+
+    def maps(
+        self,
+        fused: Sequence[Tensor],
+        skips: Mapping[int, Sequence[Tensor]],
+        specific_skips: Mapping[int, Sequence[Tensor]],
+    ) -> list[Tensor]:
+        """What each level makes of them, bottom first: (B, C_l, *size / 2**l)."""
+        rising = [self.bottom(torch.cat(tuple(fused), 1))]
         for place, (upsample, project, block) in enumerate(zip(self.upsample, self.project, self.blocks, strict=True)):
             level = len(self.blocks) - 1 - place
             skip = project({index: maps[level] for index, maps in skips.items()})
@@ -51,6 +67,5 @@ class UNetDecoder(nn.Module):
                 skip = skip + self.project_specific[place](
                     {index: maps[level] for index, maps in specific_skips.items()}
                 )
-            rising = block(upsample(rising) + skip)
-        logits: Tensor = self.output(rising)
-        return logits
+            rising.append(block(upsample(rising[-1]) + skip))
+        return rising

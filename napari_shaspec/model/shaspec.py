@@ -16,6 +16,9 @@ from napari_shaspec.model.encoder import UNetEncoder
 from napari_shaspec.model.fusion import ResidualFusion, stand_in
 from napari_shaspec.model.heads import UNetDecoder
 
+Skips = dict[int, tuple[Tensor, ...]]
+"""Maps of every level but the bottom, full resolution first, by the modality's index."""
+
 
 class Encoding(NamedTuple):
     """What both encoders make of one modality of one tile; it does not depend on the other modalities.
@@ -109,14 +112,18 @@ class SharedSpecific(nn.Module):
 
     def decode(self, encodings: Mapping[str, Encoding]) -> Tensor:
         """Encodings of the available modalities, in any order -> logits (B, outputs, *size)."""
+        logits: Tensor = self.decoder(*self.decoder_inputs(encodings))
+        return logits
+
+    def decoder_inputs(self, encodings: Mapping[str, Encoding]) -> tuple[list[Tensor], Skips, Skips]:
+        """All N fused maps, then shared and specific skips of the available modalities by index."""
         fused = self.fused(encodings)
         available = {index: encodings[name] for index, name in enumerate(self.modalities) if name in encodings}
-        logits: Tensor = self.decoder(
+        return (
             list(fused.values()),
             {index: encoding.skips for index, encoding in available.items()},
             {index: encoding.specific_skips for index, encoding in available.items()},
         )
-        return logits
 
     def forward(self, images: Mapping[str, Tensor]) -> Output:
         """Images (B, in_channels, *size) of the available modalities -> logits and encodings."""
@@ -152,3 +159,9 @@ class ShaSpec(SharedSpecific):
         )
         self.config = config
         self.specific_skips = config.specific_skips
+
+    def decode_levels(self, encodings: Mapping[str, Encoding]) -> tuple[Tensor, list[Tensor]]:
+        """As `decode`, and the decoder's map of every coarser level, bottom first: (B, C_l, *size / 2**l)."""
+        assert isinstance(self.decoder, UNetDecoder)
+        *coarse, finest = self.decoder.maps(*self.decoder_inputs(encodings))
+        return self.decoder.output(finest), coarse

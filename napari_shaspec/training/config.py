@@ -75,6 +75,10 @@ class TrainConfig:
         Largest norm of the gradient; 0 leaves it as it is.
     alpha, beta, alignment
         Weights of DAO and DCO and the variant of DAO.
+    deep_supervision
+        Weight of the task's loss at each coarser level of the decoder, of maps that only training has. It asks the
+        bottom, where features are fused, to know the tumour: skips alone would do for the finest level. 0, as
+        published, for none.
     all_steps
         For so many steps at the beginning only the full set is decoded, and DAO and DCO wait: single modalities are
         of no use before the task is understood at all, and shared features that hold nothing yet are aligned best by
@@ -130,6 +134,7 @@ class TrainConfig:
     alpha: float = ALPHA
     beta: float = BETA
     alignment: AlignmentLoss = AlignmentLoss.L1
+    deep_supervision: float = 0.0
     all_steps: int = 600
     features_wait: bool = True
     full_set: bool = True
@@ -153,12 +158,12 @@ class TrainConfig:
             self.checkpoint_steps,
             self.picture_steps,
         )
-        weights = (self.alpha, self.beta, self.weight_decay, self.gradient_clip)
+        weights = (self.alpha, self.beta, self.deep_supervision, self.weight_decay, self.gradient_clip)
         sides = (*self.patch, *self.coarse_patch)
         problems = {
             "at least one step, case and validation": min(counts) >= 1,
             "numbers of steps and subsets of at least 0": min(amounts) >= 0,
-            "weights of DAO, DCO, decay and clipping of at least 0": min(weights) >= 0,
+            "weights of DAO, DCO, deep supervision, decay and clipping of at least 0": min(weights) >= 0,
             "a learning rate above 0": self.learning_rate > 0,
             "shares and decays from 0 to 1": all(
                 0 <= share <= 1

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.metrics import compute_dice
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_shaspec.modalities import nonempty_subsets
+from napari_shaspec.model.heads import output_layer
 from napari_shaspec.model.losses import feature_losses, task_loss
-from napari_shaspec.model.shaspec import ShaSpec
+from napari_shaspec.model.shaspec import Encoding, ShaSpec
 from napari_shaspec.training.augment import jitter_intensities
 from napari_shaspec.training.config import Augmentation, Optimizer, Schedule, SubsetSampling, TrainConfig
 from napari_shaspec.training.data import SEEDS, Batch
@@ -55,6 +57,11 @@ def subsets_of_step(config: TrainConfig, names: Sequence[str], step: int) -> lis
     return [draw_subset(names, len(names), config.sampling, generator)]
 
 
+def coarsened(masks: Tensor, stride: int) -> Tensor:
+    """Masks (B, R, *size) averaged over blocks of so many voxels a side."""
+    return functional.avg_pool3d(masks, stride) if masks.ndim == 5 else functional.avg_pool2d(masks, stride)
+
+
 class ShaSpecTraining(lightning.LightningModule):
     """The overall objective; every modality that a step's subsets name is encoded once, and no other one."""
 
@@ -62,6 +69,8 @@ class ShaSpecTraining(lightning.LightningModule):
         super().__init__()
         self.config = config
         self.model = ShaSpec(config.model)
+        widths = config.model.widths[:0:-1] if config.deep_supervision else ()
+        self.coarse_outputs = nn.ModuleList(output_layer(config.model, width) for width in widths)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Objective of one batch; the subsets depend on seed and step only and are the same on every process."""
@@ -74,10 +83,7 @@ class ShaSpecTraining(lightning.LightningModule):
             images = jitter_intensities(images, torch.Generator().manual_seed(self.config.seed * SEEDS + item))
         encodings = {name: self.model.encode(image, name) for name, image in images.items()}
         task = torch.stack(
-            [
-                task_loss(self.model.decode({name: encodings[name] for name in subset}), batch.masks)
-                for subset in subsets
-            ]
+            [self.supervised({name: encodings[name] for name in subset}, batch.masks) for subset in subsets]
         ).mean()
         alignment, domain = feature_losses(
             encodings, self.config.model.modalities, self.model.domain_classifier, self.config.alignment
@@ -86,6 +92,20 @@ class ShaSpecTraining(lightning.LightningModule):
         # Times 0 and not left out: training on several devices wants a gradient for every weight.
         loss = task + features * (0.0 if self.config.features_wait and step < self.config.all_steps else 1.0)
         self.log_dict({"loss": loss, "task": task, "dao": alignment, "dco": domain}, prog_bar=True)
+        return loss
+
+    def supervised(self, encodings: Mapping[str, Encoding], masks: Tensor) -> Tensor:
+        """The task's loss of one subset; with deep supervision also at every coarser level of the decoder.
+
+        There a voxel's target is the share of it that the region takes.
+        """
+        if not self.coarse_outputs:
+            return task_loss(self.model.decode(encodings), masks)
+        logits, coarse = self.model.decode_levels(encodings)
+        loss = task_loss(logits, masks)
+        for output, maps in zip(self.coarse_outputs, coarse, strict=True):
+            shares = coarsened(masks, masks.shape[2] // maps.shape[2])
+            loss = loss + self.config.deep_supervision * task_loss(output(maps), shares)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
@@ -120,16 +140,14 @@ class ShaSpecTraining(lightning.LightningModule):
         optimizer: torch.optim.Optimizer
         if config.optimizer is Optimizer.SGD:
             optimizer = torch.optim.SGD(
-                self.model.parameters(),
+                self.parameters(),
                 config.learning_rate,
                 config.momentum,
                 weight_decay=config.weight_decay,
                 nesterov=config.momentum > 0,
             )
         else:
-            optimizer = torch.optim.AdamW(
-                self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
-            )
+            optimizer = torch.optim.AdamW(self.parameters(), config.learning_rate, weight_decay=config.weight_decay)
 
         def factor(step: int) -> float:
             rising = min(1.0, (step + 1) / config.warmup_steps)

@@ -137,6 +137,30 @@ def test_the_objective_is_the_sum_of_its_terms(later: TrainConfig, batch: Batch)
     torch.testing.assert_close((logged["dao"], logged["dco"]), (dao, dco))
 
 
+def test_deep_supervision_asks_every_level_of_the_decoder(later: TrainConfig, batch: Batch) -> None:
+    torch.manual_seed(3)
+    module = ShaSpecTraining(replace(later, deep_supervision=0.5))
+    encodings = {name: module.model.encode(image, name) for name, image in batch.images.items()}
+    loss = module.supervised(encodings, batch.masks)
+    fused, *_ = module.model.decoder_inputs(encodings)
+    bottom = module.model.decoder.bottom(torch.cat(fused, 1))
+    blocks = batch.masks.unfold(2, 2, 2).unfold(3, 2, 2).unfold(4, 2, 2)  # the smallest network has two levels
+    coarse = task_loss(module.coarse_outputs[0](bottom), blocks.mean((5, 6, 7)))
+    torch.testing.assert_close(loss, task_loss(module.model.decode(encodings), batch.masks) + 0.5 * coarse)
+    assert loss > task_loss(module.model.decode(encodings), batch.masks)
+
+    loss.backward()
+    optimizer = module.configure_optimizers()["optimizer"]
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    assert {id(parameter) for parameter in module.coarse_outputs.parameters()} < trained
+    assert all(parameter.grad is not None for parameter in module.coarse_outputs.parameters())
+
+
+def test_without_deep_supervision_there_is_nothing_more_to_train(later: TrainConfig) -> None:
+    module = ShaSpecTraining(later)
+    assert {name.partition(".")[0] for name, _ in module.named_parameters()} == {"model"}
+
+
 def test_at_first_there_is_only_the_full_set_and_its_task(config: TrainConfig, batch: Batch) -> None:
     module = Recorded(replace(config, all_steps=1))
     loss = module.training_step(batch, 0)

@@ -190,6 +190,22 @@ def test_a_run_begins_with_weights_that_are_there_and_tells_which(
     assert parts.training["started_from"] == whole.training["started_from"]
 
 
+def test_the_outputs_of_deep_supervision_stay_out_of_the_weights_and_in_the_run(
+    tmp_path: Path, config: TrainConfig, interrupted_after: Callable[[int], None]
+) -> None:
+    deep = replace(config, deep_supervision=0.5)
+    train(deep, tmp_path / "whole", device="cpu", progress=False)
+    whole = load_checkpoint(tmp_path / "whole" / "weights.safetensors")
+    assert whole.model.config == config.model
+    interrupted_after(2)
+    with pytest.raises(PulledPlugError):
+        train(deep, tmp_path / "parts", device="cpu", progress=False)
+    interrupted_after(-1)
+    train(deep, tmp_path / "parts", device="cpu", progress=False, resume=True)
+    parts = load_checkpoint(tmp_path / "parts" / "weights.safetensors")
+    torch.testing.assert_close(flat(parts.model), flat(whole.model), rtol=0, atol=1e-5)
+
+
 def test_weights_of_another_network_are_no_start(tmp_path: Path, config: TrainConfig, run: Callable[..., Path]) -> None:
     start = load_checkpoint(run(tmp_path / "first"))
     other = replace(config, model=replace(config.model, widths=(4, 16)))
