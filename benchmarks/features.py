@@ -61,7 +61,18 @@ def main() -> None:
     model = load_checkpoint(options.weights).model
     if not isinstance(model, ShaSpec):
         parser.error("networks of the released code keep other maps")
-    config = replace(PRESETS["bundled"], model=model.config, seed=SEED, validation_cases=options.count)
+    preset, finest = PRESETS["bundled"], model.config.voxel_mm[0]
+    # As many millimetres of head whatever the voxel size, because instance norms see all of it.
+    shrunk = preset.model.voxel_mm[0] / finest / model.config.stride
+    x, y, z = (max(2, round(side * shrunk)) * model.config.stride for side in preset.patch)
+    config = replace(
+        preset,
+        model=model.config,
+        seed=SEED,
+        patch=(x, y, z),
+        coarse_patch=(x, y, z),
+        validation_cases=options.count,
+    )
     batches = held_out_batches(config, HELD_OUT, torch.device("cpu"))
     subsets = nonempty_subsets([modality.value for modality in Modality])
     scores = {name: torch.zeros(len(model.config.outputs)) for name in HELD_FLAT}
