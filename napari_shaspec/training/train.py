@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.checkpoint import Checkpoint, save_checkpoint
+from napari_shaspec.model.checkpoint import Checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.training.calibration import ALL_SUBSETS, calibrate
-from napari_shaspec.training.config import TrainConfig, differences
+from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import HELD_OUT_FIRST
+from napari_shaspec.training.export import BEST, ExportWeights, provenance, rising_average
 from napari_shaspec.training.loading import Batches
 from napari_shaspec.training.module import ShaSpecTraining
 from napari_shaspec.training.pictures import SubsetPictures
@@ -38,117 +34,8 @@ from napari_shaspec.training.splits import Split, read_split, split_cases, write
 LAST = "last.ckpt"
 """Lightning's own file in the run's folder: it resumes the run, and is opened by nothing else."""
 
-WEIGHTS = "weights.safetensors"
-BEST = "best.safetensors"
 CALIBRATED = "calibrated.safetensors"
 SPLIT = "split.json"
-LOSSES = {"loss", "task", "dao", "dco"}
-AT_THE_END = {"steps", "calibration_cases"}
-"""May change when a run is resumed: when it ends, and what is done then."""
-
-
-class ExportWeights(Callback):
-    """Writes the averaged weights after each validation, and again under another name when they are the best yet.
-
-    It has to stand before the averaging callback: that one puts the raw weights back at the same hook.
-    """
-
-    def __init__(self, folder: Path, provenance: dict[str, Any], statement: str) -> None:
-        self.folder = folder
-        self.provenance = provenance
-        self.statement = statement
-        self.best = -1.0
-        self.seconds = 0.0
-        self.step = 0
-        self._since = time.monotonic()
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Count from here."""
-        self._since = time.monotonic()
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Where the run is, for the next start."""
-        self.step = trainer.global_step
-
-    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Score, then write."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        assert isinstance(pl_module, ShaSpecTraining)
-        now = time.monotonic()
-        self.seconds, self._since = self.seconds + now - self._since, now
-        metrics = {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()}
-        training = {
-            **self.provenance,
-            "step": trainer.global_step,
-            "seconds": round(self.seconds),
-            "validation": {name: value for name, value in metrics.items() if name not in LOSSES},
-        }
-        save_checkpoint(pl_module.model, self.folder / WEIGHTS, training, self.statement)
-        if metrics["score"] > self.best:
-            self.best = metrics["score"]
-            save_checkpoint(pl_module.model, self.folder / BEST, training, self.statement)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Kept by Lightning for a resumed run."""
-        return {"best": self.best, "seconds": self.seconds, "provenance": self.provenance, "step": self.step}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Taken up by a resumed run, which has to be told the same as the one that it goes on with."""
-        provenance = state_dict["provenance"]
-        before = provenance["train_config"]
-        for name, (first, now) in differences(before, self.provenance["train_config"]).items():
-            if name not in AT_THE_END:
-                raise ShaSpecError(
-                    f"to resume with {name} = {first}",
-                    f"{now}",
-                    "Give the options of the first start, or begin a new run in another folder",
-                )
-        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
-        # The header tells of every start: another commit or another number of steps makes other weights.
-        start = {name: value for name, value in provenance.items() if name in {"command", "commit"}}
-        start |= {"steps": before["steps"], "until": state_dict["step"]}
-        self.provenance["earlier"] = [*provenance.get("earlier", []), start]
-
-
-def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """An exponential moving average that forgets the random start: its decay rises from 0.1 to ``decay``."""
-
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        rate = min(decay, (1 + int(count)) / (10 + int(count)))
-        return averaged + (1 - rate) * (current - averaged)
-
-    return average
-
-
-def provenance(
-    config: TrainConfig, command: str, data: str, device: torch.device, start: Checkpoint | None = None
-) -> dict[str, Any]:
-    """What a reader of the weights must know to make them again; of what they started from, all that its file tells."""
-    begun = {"started_from": {"sha256": start.sha256, "training": start.training}} if start is not None else {}
-    return {
-        "command": command,
-        "commit": _commit(),
-        "data": data,
-        "device": f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "train_config": config.to_dict(),
-        **begun,
-    }
-
-
-def _commit() -> str:
-    """The commit of this code, marked where files differ from it."""
-    where = Path(__file__).parent
-    try:
-        answers = [
-            subprocess.run(["git", *words], cwd=where, capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "."))
-        ]
-    except (OSError, subprocess.CalledProcessError):
-        return "not a git checkout"
-    return answers[0] + ("-dirty" if answers[1] else "")
 
 
 @dataclass(frozen=True, slots=True)

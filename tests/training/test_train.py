@@ -21,12 +21,13 @@ from napari_shaspec.model.checkpoint import load_checkpoint, shift_outputs
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
-from napari_shaspec.training import data, loading
+from napari_shaspec.training import data, export, loading
 from napari_shaspec.training import train as training
 from napari_shaspec.training.config import SubsetSampling, TrainConfig, continued
 from napari_shaspec.training.data import HELD_OUT_FIRST, SEEDS
+from napari_shaspec.training.export import ExportWeights, rising_average
 from napari_shaspec.training.module import ShaSpecTraining
-from napari_shaspec.training.train import ExportWeights, Hardware, rising_average, train
+from napari_shaspec.training.train import Hardware, train
 
 pytestmark = [
     # The CSV log lies in the folder of the checkpoint and is there first.
@@ -135,10 +136,10 @@ def test_what_is_written_is_the_average_of_the_weights_so_far(
     written = []
 
     def recorded(model: ShaSpec, path: Path, *provenance: Any) -> None:
-        if path.name == training.WEIGHTS:
+        if path.name == export.WEIGHTS:
             written.append(flat(model))
 
-    monkeypatch.setattr(training, "save_checkpoint", recorded)
+    monkeypatch.setattr(export, "save_checkpoint", recorded)
     last_only = replace(config, validation_steps=1, ema_decay=0.0)  # an average that is the latest weights
     train(last_only, tmp_path / "each", device="cpu", progress=False)
     each, written[:] = list(written), []
@@ -303,15 +304,15 @@ def test_a_run_is_scored_at_validations_and_at_its_end_only(
 
 
 def test_a_run_of_an_older_version_knows_no_new_options(config: TrainConfig, tmp_path: Path) -> None:
-    export = ExportWeights(tmp_path, {"train_config": config.to_dict()}, "")
+    exported = ExportWeights(tmp_path, {"train_config": config.to_dict()}, "")
     entries = config.to_dict()
     del entries["sampling"]
     entries["model"] = {name: value for name, value in entries["model"].items() if name != "substitution"}
     state: dict[str, Any] = {"best": 0.5, "seconds": 3.0, "step": 2}
-    export.load_state_dict(state | {"provenance": {"train_config": entries}})
-    assert export.best == 0.5
+    exported.load_state_dict(state | {"provenance": {"train_config": entries}})
+    assert exported.best == 0.5
     with pytest.raises(ShaSpecError, match="to resume with seed = 8, found 7"):
-        export.load_state_dict(state | {"provenance": {"train_config": {**entries, "seed": 8}}})
+        exported.load_state_dict(state | {"provenance": {"train_config": {**entries, "seed": 8}}})
     # What the older version did by default is not what this run is told.
     other = replace(config, sampling=SubsetSampling.UNIFORM)
     with pytest.raises(ShaSpecError, match="to resume with sampling = size, found uniform"):
