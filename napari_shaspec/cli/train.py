@@ -49,6 +49,10 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     patch: Annotated[
         str | None, typer.Option(help="Voxels of a crop to the right, front and top, like 160,160,80.")
     ] = None,
+    coarse_start: Annotated[
+        float | None, typer.Option(help="Share of the first steps that are coarse, which cost a third.", min=0, max=1)
+    ] = None,
+    draws: Annotated[int | None, typer.Option(help="How often each simulated case is trained on.", min=1)] = None,
     batch: Annotated[int | None, typer.Option(help="Cases in each step, for each device.", min=1)] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of DAO.", min=0)] = None,
     beta: Annotated[float | None, typer.Option(help="Weight of DCO.", min=0)] = None,
@@ -102,6 +106,8 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
         widths=numbers(widths) if widths else None,
         patch=sides,
         coarse_patch=sides,
+        coarse_start=coarse_start,
+        draws=draws,
         batch=batch,
         alpha=alpha,
         beta=beta,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from typing import Any
 
 import lightning
@@ -14,6 +17,8 @@ from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import Batch, BatchStream, SimulatedBatches, held_out_batches
 from napari_shaspec.training.folder import FolderCrops
 from napari_shaspec.training.splits import Split
+
+LOADING_NICENESS = 19
 
 
 class Shard(Dataset[Batch | ShaSpecError]):
@@ -104,4 +109,15 @@ def _loader(dataset: Shard, workers: int) -> DataLoader[Any]:
         persistent_workers=False,
         multiprocessing_context="spawn" if workers else None,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_step_back,
     )
+
+
+def _step_back(worker: int) -> None:
+    """Let the network go first: its threads wait for the slowest, so a loading process on one of their cores stops all.
+
+    What it is owed it gets while the network waits for it. Linux alone tells processes apart like this.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, LOADING_NICENESS)

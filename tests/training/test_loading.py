@@ -1,8 +1,10 @@
-"""One stretch of the stream after the other, shared out among processes, and errors that come through."""
+"""One stretch of the stream after the other, shared among processes that step back, and errors that come through."""
 
 from __future__ import annotations
 
+import os
 import pickle
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import Batch, BatchStream
-from napari_shaspec.training.loading import Batches, Shard, next_stop
+from napari_shaspec.training.loading import LOADING_NICENESS, Batches, Shard, _loader, next_stop
 
 WRONG = ShaSpecError("a readable image", "half of one", "Get the file again")
 
@@ -52,3 +54,19 @@ def test_an_error_of_a_loading_process_arrives_as_it_was(config: TrainConfig) ->
         batches.on_before_batch_transfer(item, 0)
     batch = Shard(Numbered(config, 4, 1))[0]
     assert batches.on_before_batch_transfer(batch, 0) is batch
+
+
+class Niceness(BatchStream):
+    """Batches that tell how far the process that makes them steps back."""
+
+    def batch_of(self, step: int) -> Batch:
+        level = os.getpriority(os.PRIO_PROCESS, 0)
+        return Batch({"t1": torch.full((1, 1, 2, 2, 2), float(level))}, torch.zeros(1, 3, 2, 2, 2))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes have no such levels")
+def test_a_loading_process_steps_back_behind_the_network(config: TrainConfig) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    (batch,) = _loader(Shard(Niceness(config, 0, 1)), workers=1)
+    assert float(batch.images["t1"].max()) == LOADING_NICENESS
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
