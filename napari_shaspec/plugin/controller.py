@@ -6,57 +6,35 @@ Knows neither Qt nor napari: threads and painting are handed in, so that the rul
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from threading import Event, Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.smoothing import Postprocessing
 from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.agreement_run import agreement_steps
+from napari_shaspec.plugin.case_run import case_steps, reference_steps
+from napari_shaspec.plugin.kept_network import KeptNetwork, NetworkRequest
 from napari_shaspec.plugin.latest import Latest, Start
 from napari_shaspec.plugin.layers import LayerSource
-from napari_shaspec.plugin.prediction_run import Loaded, Piece, Run, prediction_steps, run_notes
+from napari_shaspec.plugin.painter import Painter
+from napari_shaspec.plugin.prediction_run import Asked, Loaded, Piece, postprocessing_steps
 from napari_shaspec.plugin.state import Agreement, Pinned, PluginState, Progress, Result, Status
-from napari_shaspec.regions import Region, labels_to_masks, masks_to_labels, volumes_ml
+from napari_shaspec.regions import Region, labels_to_masks, volumes_ml
 from napari_shaspec.reliability import confidence
 
 if TYPE_CHECKING:
-    from napari_shaspec.box import Box
     from napari_shaspec.inference.feature_choice import FeatureChoice
-    from napari_shaspec.inference.features import FeatureAtlas, FeatureMap
-    from napari_shaspec.inference.session import Session
+    from napari_shaspec.inference.features import FeatureMap
     from napari_shaspec.model.checkpoint import Checkpoint
-    from napari_shaspec.volume import Case, Volume
+    from napari_shaspec.volume import Case
 
 CLOSING_SECONDS = 20.0
 """A tile on a slow machine takes some seconds; a thread that outlives the window may crash the program's exit."""
-
-
-class Painter(Protocol):
-    """Where results go: layers in the viewer, or a record in a test."""
-
-    def begin(self, grid: Volume) -> None:
-        """Labels on this grid are about to come; what somebody painted by hand is kept aside."""
-
-    def clear(self) -> None:
-        """The labels belong to another case: take them away."""
-
-    def paint(self, box: Box | None, labels: NDArray[np.uint8]) -> None:
-        """Put labels into a box of the grid, in file order; None is all of it."""
-
-    def labels(self) -> NDArray[np.uint8] | None:
-        """All labels in file order as they are now, edits included; None where there are none."""
-
-    def edited(self) -> bool:
-        """Whether somebody has painted on the labels since they came."""
-
-    def viewport(self, grid: Volume) -> Box | None:
-        """What the user sees of the grid."""
 
 
 class Controller:
@@ -70,32 +48,17 @@ class Controller:
         Where labels are shown.
     start
         Runs work in another thread.
-    load_checkpoint
-        Path, or None for the bundled weights -> network.
-    open_session
-        Network, case and device -> session.
+    network
+        What runs, kept from one request to the next.
     """
 
-    def __init__(
-        self,
-        state: PluginState,
-        painter: Painter,
-        start: Start,
-        load_checkpoint: Callable[[Path | None], Checkpoint],
-        open_session: Callable[[Checkpoint, Case, str], Session],
-    ) -> None:
+    def __init__(self, state: PluginState, painter: Painter, start: Start, network: KeptNetwork) -> None:
         self.state = state
         self.weights: Path | None = None
         self.device = "auto"
         self.checkpoint: Checkpoint | None = None
         self._painter = painter
-        self._load_checkpoint = load_checkpoint
-        self._open_session = open_session
-        self._session: Session | None = None
-        self._atlas: FeatureAtlas | None = None
-        # One network at a time: a cancelled run leaves at its next tile, and the cache is no place for two.
-        self._busy = Lock()
-        self._session_key: tuple[object, ...] = ()
+        self.network = network
         self._off: frozenset[Modality] = frozenset()
         self._sources: dict[Modality, LayerSource] = {}
         self._after_features: Callable[[dict[Modality, FeatureMap | None]], None] = lambda maps: None
@@ -134,7 +97,7 @@ class Controller:
         self._sources = images
         for running in (self._reference, self._prediction, self._post, self._features, self._metrics):
             running.cancel()
-        self._session = None
+        self.network.forget()
         self._painter.clear()
         state.encoded = frozenset()
         state.case = state.result = state.pinned = None
@@ -148,23 +111,7 @@ class Controller:
             return
         state.status = Status.ASSEMBLING
 
-        def work(cancelled: Event) -> Iterator[Case]:
-            from napari_shaspec.io.assembly import combine
-            from napari_shaspec.io.cases import case_name
-
-            volumes = {modality: source.volume for modality, (_, source) in sources.items()}
-            files = {modality: source.path or Path(name) for modality, (name, source) in sources.items()}
-            case = combine(
-                case_name(files.values(), ""),
-                volumes,
-                files,
-                truth.volume if truth is not None else None,
-                truth.path if truth is not None else None,
-            )
-            if not cancelled.is_set():
-                yield case
-
-        self._case.run(work)
+        self._case.run(partial(case_steps, dict(sources), truth))
 
     def _assembled(self, case: Case) -> None:
         state = self.state
@@ -179,21 +126,8 @@ class Controller:
     def _set_truth(self, truth: LayerSource | None) -> None:
         """Another reference, or none: labels, edits and encodings stay."""
         case = self.state.case
-        if case is None:
-            return
-
-        def work(cancelled: Event) -> Iterator[Case]:
-            from napari_shaspec.io.assembly import combine
-
-            if truth is None:
-                yield replace(case, truth=None)
-                return
-            both = combine(
-                case.name, case.images, dict.fromkeys(case.images, Path(case.name)), truth.volume, truth.path
-            )
-            yield replace(case, truth=both.truth)
-
-        self._reference.run(work)
+        if case is not None:
+            self._reference.run(partial(reference_steps, case, truth))
 
     def _referenced(self, case: Case) -> None:
         self.state.agreement = {}
@@ -262,24 +196,13 @@ class Controller:
         for running in (self._features, self._post, self._metrics):
             running.cancel()
         self._painter.begin(case.grid)
-        viewport = self._painter.viewport(case.grid)
-        request = self._request(case)
         post = Postprocessing(dict(state.thresholds), state.smooth)
-        began = time.perf_counter()
+        asked = Asked(available, self._painter.viewport(case.grid), post, time.perf_counter())
         state.message = ""
         state.result = None
         state.status = Status.RUNNING
-        state.progress = Progress("waiting" if self._busy.locked() else "preparing")
-
-        def work(cancelled: Event) -> Iterator[Piece | Loaded | Result]:
-            with self._busy:
-                if cancelled.is_set():
-                    return
-                checkpoint, session = self._ready_session(request, cancelled)
-                yield Loaded(checkpoint, available, run_notes(session))
-                yield from prediction_steps(Run(checkpoint, session, available, viewport, post, began), cancelled)
-
-        self._prediction.run(work)
+        state.progress = Progress("waiting" if self.network.busy else "preparing")
+        self._prediction.run(partial(self.network.predict, self._request(case), asked))
 
     def cancel(self, *, silently: bool = False) -> None:
         """Stop predicting; what was painted stays, and what was encoded need not be again."""
@@ -291,19 +214,8 @@ class Controller:
             if not silently:
                 self.state.message = "Cancelled. The labels show what was reached."
 
-    def _request(self, case: Case) -> _Request:
-        return _Request(case, tuple(self._sources.items()), self.weights, self.checkpoint, self.device)
-
-    def _ready_session(self, request: _Request, cancelled: Event) -> tuple[Checkpoint, Session]:
-        """Made in the worker, because torch takes seconds to import; kept unless somebody chose anew meanwhile."""
-        checkpoint = request.checkpoint or self._load_checkpoint(request.weights)
-        key = (request.sources, request.device, checkpoint.sha256)
-        if self._session is not None and key == self._session_key:
-            return checkpoint, self._session
-        session = self._open_session(checkpoint, request.case, request.device)
-        if not cancelled.is_set():
-            self._session, self._session_key, self._atlas = session, key, None
-        return checkpoint, session
+    def _request(self, case: Case) -> NetworkRequest:
+        return NetworkRequest(case, tuple(self._sources.items()), self.weights, self.checkpoint, self.device)
 
     def _received(self, item: Piece | Loaded | Result) -> None:
         state = self.state
@@ -363,14 +275,7 @@ class Controller:
             return  # a prediction that runs will see to it when it is finished
         post = Postprocessing(dict(self.state.thresholds), self.state.smooth)
         self._painter.begin(result.prediction.grid)
-
-        def work(cancelled: Event) -> Iterator[Result]:
-            prediction = result.prediction
-            masks = post.masks(prediction.probabilities, prediction.grid.voxel_volume_mm3)
-            if not cancelled.is_set():
-                yield replace(result, labels=masks_to_labels(masks), thresholds=post.thresholds, smooth=post.smooth)
-
-        self._post.run(work)
+        self._post.run(partial(postprocessing_steps, result, post))
 
     def labels_changed(self) -> None:
         """The labels in the layer are others now: measure them again."""
@@ -383,23 +288,7 @@ class Controller:
         if state.case.truth is None:
             return
         labels, truth, voxel_mm = labels.copy(), state.case.truth.data.astype(np.uint8), state.case.grid.voxel_mm
-
-        def work(cancelled: Event) -> Iterator[Mapping[Region, Agreement]]:
-            from napari_shaspec.evaluation.metrics import dice, hd95_mm
-
-            predicted, true = labels_to_masks(labels), labels_to_masks(truth)
-            quick = {
-                region: Agreement(dice(predicted[index], true[index]), None) for index, region in enumerate(Region)
-            }
-            yield quick
-            full: dict[Region, Agreement] = {}
-            for index, region in enumerate(Region):
-                if cancelled.is_set():
-                    return
-                full[region] = Agreement(quick[region].dice, hd95_mm(predicted[index], true[index], voxel_mm))
-            yield full
-
-        self._metrics.run(work)
+        self._metrics.run(partial(agreement_steps, labels, truth, voxel_mm))
 
     def _measured(self, agreement: Mapping[Region, Agreement]) -> None:
         self.state.agreement = agreement
@@ -440,30 +329,7 @@ class Controller:
             failed()
             return
         self._after_features, self._without_features = deliver, failed
-        request = self._request(case)
-
-        def work(cancelled: Event) -> Iterator[dict[Modality, FeatureMap | None]]:
-            from napari_shaspec.inference.features import FeatureAtlas, FeaturesCancelledError
-
-            with self._busy:
-                if cancelled.is_set():
-                    return
-                _, session = self._ready_session(request, cancelled)
-                atlas = self._atlas
-                if atlas is None or atlas.session is not session:
-                    atlas = FeatureAtlas(session)
-                    if not cancelled.is_set():
-                        self._atlas = atlas
-                maps: dict[Modality, FeatureMap | None] = {}
-                try:
-                    for modality in Modality:
-                        if modality.value in session.config.modalities:
-                            maps[modality] = atlas.render(choice, modality, available, cancelled.is_set)
-                except FeaturesCancelledError:
-                    return
-            yield maps
-
-        self._features.run(work)
+        self._features.run(partial(self.network.feature_maps, self._request(case), choice, available))
 
     def _deliver(self, maps: dict[Modality, FeatureMap | None]) -> None:
         self._after_features(maps)
@@ -478,16 +344,5 @@ class Controller:
         for each in kinds:
             each.cancel()
         ended = [each.close(CLOSING_SECONDS) for each in kinds]
-        self._session = self._atlas = None
+        self.network.forget()
         return all(ended)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Request:
-    """What a run was asked for, as it stood then: the user may choose anew while it loads."""
-
-    case: Case
-    sources: tuple[tuple[Modality, LayerSource], ...]
-    weights: Path | None
-    checkpoint: Checkpoint | None
-    device: str

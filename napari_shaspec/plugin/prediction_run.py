@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -42,37 +42,55 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """What a prediction needs, as it stood when it was asked for."""
+class Asked:
+    """What a prediction is to be of, as it stood when it was asked for.
 
-    checkpoint: Checkpoint
-    session: Session
+    Parameters
+    ----------
+    viewport
+        What the user sees of the grid comes first.
+    post
+        From probabilities to labels.
+    began
+        `time.perf_counter` at the click.
+    """
+
     available: frozenset[Modality]
     viewport: Box | None
     post: Postprocessing
     began: float
 
 
-def prediction_steps(run: Run, cancelled: Event) -> Iterator[Piece | Result]:
+def prediction_steps(
+    checkpoint: Checkpoint, session: Session, asked: Asked, cancelled: Event
+) -> Iterator[Piece | Result]:
     """The session's tiles as labels, and the finished prediction."""
     from napari_shaspec.inference.prediction import Prediction
 
-    session, post = run.session, run.post
+    post = asked.post
     grid = session.case.grid
     probabilities = np.zeros((len(Region), *grid.shape), np.float32)
-    for tile in session.stream(run.available, run.viewport):
+    for tile in session.stream(asked.available, asked.viewport):
         probabilities[(slice(None), *tile.box.slices)] = tile.probabilities
         if cancelled.is_set():
             return
         # Smoothing needs the whole, so it waits for the end.
         labels = masks_to_labels(nested_masks(tile.probabilities, post.thresholds))
-        yield Piece(tile.box, labels, Progress(f"{tile.stage} pass", tile.done, tile.total), run.available)
+        yield Piece(tile.box, labels, Progress(f"{tile.stage} pass", tile.done, tile.total), asked.available)
     labels = masks_to_labels(post.masks(probabilities, grid.voxel_volume_mm3))
     if cancelled.is_set():
         return
-    prediction = Prediction(probabilities, grid, run.available)
-    seconds, notes = time.perf_counter() - run.began, run_notes(session)
-    yield Result(prediction, labels, seconds, session.device, run.checkpoint, post.thresholds, post.smooth, notes)
+    prediction = Prediction(probabilities, grid, asked.available)
+    seconds, notes = time.perf_counter() - asked.began, run_notes(session)
+    yield Result(prediction, labels, seconds, session.device, checkpoint, post.thresholds, post.smooth, notes)
+
+
+def postprocessing_steps(result: Result, post: Postprocessing, cancelled: Event) -> Iterator[Result]:
+    """Other labels from the probabilities of a finished prediction."""
+    prediction = result.prediction
+    masks = post.masks(prediction.probabilities, prediction.grid.voxel_volume_mm3)
+    if not cancelled.is_set():
+        yield replace(result, labels=masks_to_labels(masks), thresholds=post.thresholds, smooth=post.smooth)
 
 
 def run_notes(session: Session) -> tuple[str, ...]:

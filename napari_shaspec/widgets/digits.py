@@ -27,6 +27,7 @@ from napari_shaspec.plugin.digit_pairs import PAIR, TrainedPairs, pair_layers, t
 from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.state import Progress
 from napari_shaspec.plugin.threads import start_thread
+from napari_shaspec.widgets.leaving import taken_away
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -109,10 +110,7 @@ class DigitsDock(QWidget):
 
     def event(self, event: QEvent | None) -> bool:
         """Notice when napari takes this out of its dock, or deletes it."""
-        if event is not None and (
-            event.type() is QEvent.Type.DeferredDelete
-            or (event.type() is QEvent.Type.ParentChange and self.parent() is None)
-        ):
+        if taken_away(self, event):
             self.shut_down()
         return super().event(event)
 

@@ -22,6 +22,7 @@ from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.sessions import load_weights, open_session
 from napari_shaspec.plugin.state import Progress
 from napari_shaspec.plugin.threads import start_thread
+from napari_shaspec.widgets.leaving import taken_away
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.session import Session
@@ -127,10 +128,7 @@ class FeaturePlotDock(QWidget):
 
     def event(self, event: QEvent | None) -> bool:
         """Notice when napari takes this out of its dock, or deletes it."""
-        if event is not None and (
-            event.type() is QEvent.Type.DeferredDelete
-            or (event.type() is QEvent.Type.ParentChange and self.parent() is None)
-        ):
+        if taken_away(self, event):
             self.shut_down()
         return super().event(event)
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QFrame,
-    QHBoxLayout,
     QLabel,
     QMessageBox,
-    QPushButton,
     QScrollArea,
     QTabWidget,
     QVBoxLayout,
@@ -33,9 +30,9 @@ from napari_shaspec.plugin.controller import CLOSING_SECONDS, Controller
 from napari_shaspec.plugin.exporting import export_result, planned_files
 from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
-from napari_shaspec.plugin.latest import Latest
+from napari_shaspec.plugin.jobs import Jobs
+from napari_shaspec.plugin.kept_network import KeptNetwork
 from napari_shaspec.plugin.layers import LayerData, show_radiologically
-from napari_shaspec.plugin.opening import Opening
 from napari_shaspec.plugin.overlay import Overlay, change_map
 from napari_shaspec.plugin.palette import GAINED, LOST
 from napari_shaspec.plugin.sessions import list_devices, load_weights, open_session
@@ -44,9 +41,12 @@ from napari_shaspec.plugin.threads import start_thread
 from napari_shaspec.regions import Convention, Region
 from napari_shaspec.volume import Case
 from napari_shaspec.widgets.drop import DropFilter
+from napari_shaspec.widgets.feature_display import FeatureDisplay
 from napari_shaspec.widgets.features import FeaturesPanel
 from napari_shaspec.widgets.forms import ExportForm, OpenForm, SimulateForm
+from napari_shaspec.widgets.leaving import WindowWatch, taken_away
 from napari_shaspec.widgets.modalities import ModalitiesPanel
+from napari_shaspec.widgets.offer import ReaderOffer
 from napari_shaspec.widgets.overlay import OverlayPanel
 from napari_shaspec.widgets.regions import RegionsPanel
 from napari_shaspec.widgets.run import RunPanel
@@ -54,8 +54,6 @@ from napari_shaspec.widgets.run import RunPanel
 if TYPE_CHECKING:
     from napari import Viewer
 
-    from napari_shaspec.inference.feature_choice import FeatureChoice
-    from napari_shaspec.inference.features import FeatureMap
     from napari_shaspec.model.checkpoint import Checkpoint
 
 SETTLE_MS = 120
@@ -89,25 +87,17 @@ class ShaSpecWidget(QWidget):
                 self.state.message = f"{remembered.weights} is gone: the bundled weights are used instead."
         self.overlay = Overlay(viewer, remembered.opacity)
         self.features = FeatureLayers(viewer)
-        self.controller = Controller(self.state, self.overlay, start_thread, load_weights, open_session)
+        self.controller = Controller(self.state, self.overlay, start_thread, KeptNetwork(load_weights, open_session))
         self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
         self.layers = CaseLayers(viewer, self.controller)
-        self.opening = Opening(start_thread, self._add_layer, self._opening_failed)
-        self._models: Latest[tuple[Path | None, Checkpoint]] = Latest(
-            start_thread, self._use_model, on_error=self._job_failed
-        )
         self._closed = False
         self._pointed = False
-        self._reading = 0
-        self._host: QWidget | None = None
+        self._predict_soon = False
         self._settle_layers = self._timer(self._update_layers)
         self._settle_edits = self._timer(self._measure)
         self._settle_opacity = self._timer(self._remember_opacity)
-        self._exporting: Latest[list[Path]] = Latest(start_thread, self._exported, on_error=self._job_failed)
-        self._simulating: Latest[list[LayerData]] = Latest(
-            start_thread, self._simulated, self._simulation_over, self._simulation_failed
-        )
-        self._predict_soon = False
+        self.jobs = Jobs(self.state, start_thread, self._add_layer, self._settle_layers.start, _notify)
+        self._window = WindowWatch(self, self.shut_down)
         self._build(remembered)
         self._connect()
         show_radiologically(viewer)
@@ -125,6 +115,9 @@ class ShaSpecWidget(QWidget):
         self.regions = RegionsPanel(state)
         self.overlay_panel = OverlayPanel(state, remembered.opacity)
         self.features_panel = FeaturesPanel(state)
+        self.feature_display = FeatureDisplay(
+            self.features_panel, self.features, self.controller, self.overlay, self.layers
+        )
         self.open_form = OpenForm(self.open_paths)
         self.export_form = ExportForm(remembered.label_convention, self.export)
         self.simulate_form = SimulateForm(self.simulate)
@@ -139,7 +132,7 @@ class ShaSpecWidget(QWidget):
         column.addWidget(self.simulate_form.native)
         column.addStretch(1)
         self.tabs.addTab(cases, "Open")
-        self.offer = self._offer(remembered)
+        self.offer = ReaderOffer(open_question=remembered.offer_reader)
 
         inside = QWidget()
         stack = QVBoxLayout(inside)
@@ -162,33 +155,6 @@ class ShaSpecWidget(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         self.setMinimumWidth(WIDTH)
-
-    def _offer(self, remembered: settings.Settings) -> QWidget:
-        """Shown until it is answered: without it napari asks which reader to use at every drop."""
-        banner = QFrame()
-        banner.setObjectName("offer_reader")
-        layout = QHBoxLayout(banner)
-        layout.setContentsMargins(0, 0, 0, 0)
-        text = QLabel("Open NIfTI files with ShaSpec from now on?")
-        text.setWordWrap(True)
-        yes, no = QPushButton("Yes"), QPushButton("No")
-        yes.setObjectName("offer_yes")
-        no.setObjectName("offer_no")
-        yes.setToolTip("napari's Preferences > Plugins can change it again")
-        no.setToolTip("napari asks at every drop, unless this panel is open")
-        layout.addWidget(text, 1)
-        layout.addWidget(yes)
-        layout.addWidget(no)
-        yes.clicked.connect(lambda: self._answer_offer(accepted=True))
-        no.clicked.connect(lambda: self._answer_offer(accepted=False))
-        banner.setVisible(remembered.offer_reader and not settings.reads_nifti())
-        return banner
-
-    def _answer_offer(self, *, accepted: bool) -> None:
-        if accepted:
-            settings.become_reader()
-        settings.remember(offer_reader=False)
-        self.offer.hide()
 
     def _timer(self, slot: Callable[[], None]) -> QTimer:
         timer = QTimer(self)
@@ -215,8 +181,6 @@ class ShaSpecWidget(QWidget):
             lambda region, shown, filled: self.overlay.show_region(region, visible=shown, filled=filled)
         )
         self.overlay_panel.postprocessing_changed.connect(controller.set_postprocessing)
-        self.features_panel.shown.connect(self._features_wanted)
-        self.features_panel.grid_changed.connect(self._arrange_features)
         self.overlay.changed.connect(self._on_redraw)
         self._listening = self.state.listen(
             result=self._on_result,
@@ -230,7 +194,7 @@ class ShaSpecWidget(QWidget):
         for event in (layers.inserted, layers.removed, layers.renamed):
             event.connect(self._on_layers)
         self.viewer.mouse_move_callbacks.append(self._on_mouse_move)
-        self._drops = DropFilter(self, self.open_paths)
+        self._drops = DropFilter(self, self.jobs.open)
         self._shortcuts = [
             self._shortcut(str(number), partial(self._toggle, modality)) for number, modality in enumerate(Modality, 1)
         ]
@@ -245,27 +209,13 @@ class ShaSpecWidget(QWidget):
     # What the user does
 
     def open_paths(self, paths: list[str]) -> None:
-        """Open files or a case folder in a thread; what cannot be read becomes one message, and the rest is opened."""
-        self._reading += 1
-        self.state.problems = ()
-        self.state.message = f"Reading {', '.join(Path(path).name for path in paths[:4])}..."
-
-        def done() -> None:
-            self._reading -= 1
-            if self.state.message.startswith("Reading "):
-                self.state.message = ""
-            self._settle_layers.start()
-
-        self.opening.open(paths, done)
-
-    def _opening_failed(self, error: ShaSpecError) -> None:
-        self.state.problems = (*self.state.problems, str(error))
-        self._notify(str(error))
+        """Open files or a case folder in a thread."""
+        self.jobs.open(paths)
 
     @property
     def reading(self) -> bool:
         """Whether files are being read."""
-        return self._reading > 0
+        return self.jobs.reading
 
     def _add_layer(self, layer: LayerData) -> None:
         from napari.layers import Layer
@@ -285,56 +235,27 @@ class ShaSpecWidget(QWidget):
         result, case = self.state.result, self.state.case
         labels = self.overlay.labels()
         if result is None or labels is None or case is None:
-            self._tell("There is nothing to export yet: predict first.")
+            self.jobs.tell("There is nothing to export yet: predict first.")
             return
         if not path.name:
-            self._tell("Choose a file name for the labels first, such as seg.nii.gz.")
+            self.jobs.tell("Choose a file name for the labels first, such as seg.nii.gz.")
             return
         maps = self.features.maps if features else {}
         existing = [each.name for each in planned_files(path, form, probabilities, maps) if each.exists()]
         if existing and not self._confirm(f"Replace {', '.join(existing)}?"):
             return
         settings.remember(label_convention=form)
-        self.state.message = "Writing..."
-        labels, shown = labels.copy(), dict(maps)
-
-        def work(cancelled: Event) -> Iterator[list[Path]]:
-            yield export_result(path, form, case, result, labels, probabilities=probabilities, maps=shown)
-
-        self._exporting.run(work)
-
-    def _exported(self, written: list[Path]) -> None:
-        self.state.message = f"Wrote {', '.join(each.name for each in written)} to {written[0].parent}"
-
-    def _job_failed(self, error: Exception) -> None:
-        self._tell(str(error))
-        if not isinstance(error, ShaSpecError):
-            raise error
+        self.jobs.export(path, form, case, result, labels, probabilities=probabilities, maps=maps)
 
     def simulate(self, seed: int, voxel_mm: float) -> None:
         """Draw a simulated case in a thread, and open it as layers."""
-        self.simulate_form.button.enabled = False
-        self.state.message = "Simulating a case..."
+        button = self.simulate_form.button
+        button.enabled = False
 
-        def work(cancelled: Event) -> Iterator[list[LayerData]]:
-            from napari_shaspec.plugin.simulation import simulated_layers
+        def over() -> None:
+            button.enabled = True
 
-            yield simulated_layers(seed, voxel_mm)
-
-        self._simulating.run(work)
-
-    def _simulated(self, layers: list[LayerData]) -> None:
-        self.state.message = ""
-        for layer in layers:
-            self._add_layer(layer)
-
-    def _simulation_over(self) -> None:
-        self.simulate_form.button.enabled = True
-
-    def _simulation_failed(self, error: Exception) -> None:
-        self._simulation_over()
-        missing = isinstance(error, ModuleNotFoundError)
-        self._tell('Simulating needs nilearn: pip install "napari-shaspec[train]"' if missing else str(error))
+        self.jobs.simulate(seed, voxel_mm, over)
 
     def _toggle(self, modality: Modality) -> None:
         self.controller.set_available(modality, modality not in self.state.available)
@@ -352,16 +273,9 @@ class ShaSpecWidget(QWidget):
             self.controller.predict()
 
     def _set_model(self, weights: Path | None) -> None:
-        self.state.message = "Loading the weights..."
+        self.jobs.load_weights(weights, self._use_model)
 
-        def work(cancelled: Event) -> Iterator[tuple[Path | None, Checkpoint]]:
-            yield weights, load_weights(weights)
-
-        self._models.run(work)
-
-    def _use_model(self, loaded: tuple[Path | None, Checkpoint]) -> None:
-        weights, checkpoint = loaded
-        self.state.message = ""
+    def _use_model(self, weights: Path | None, checkpoint: Checkpoint) -> None:
         self.run.set_model(weights)
         settings.remember(weights="" if weights is None else str(weights))
         self.controller.set_model(weights, checkpoint)
@@ -385,13 +299,13 @@ class ShaSpecWidget(QWidget):
     def _update_layers(self) -> None:
         if self._closed:
             return
-        self._watch_window()
-        if self._reading:
+        self._window.look()
+        if self.jobs.reading:
             return  # a case is put together once all of its files are there
         try:
             self.layers.update()
         except ShaSpecError as error:
-            self._tell(str(error))
+            self.jobs.tell(str(error))
         self.modalities.set_layers(self.layers.names())
         self.modalities.set_warnings(self.layers.warnings())
 
@@ -414,8 +328,8 @@ class ShaSpecWidget(QWidget):
             self.controller.predict()
 
     def _on_available(self, *_: object) -> None:
-        if self.features_panel.button.isChecked() and not self.state.live:
-            self._features_wanted(self.features_panel.choice())
+        if not self.state.live:  # else they come with the prediction
+            self.feature_display.refresh()
 
     def _on_result(self, *_: object) -> None:
         result, case = self.state.result, self.state.case
@@ -428,8 +342,7 @@ class ShaSpecWidget(QWidget):
         self._show_layers_of_result()
         self.run.set_devices(("auto", *list_devices()), self.controller.device)
         self.features_panel.set_levels(result.checkpoint.model.config.map_widths)
-        if self.features_panel.button.isChecked():
-            self._features_wanted(self.features_panel.choice())
+        self.feature_display.refresh()
 
     def _show_layers_of_result(self) -> None:
         for region, box in self.overlay_panel.shown.items():
@@ -473,46 +386,6 @@ class ShaSpecWidget(QWidget):
     def _on_mouse_move(self, viewer: object, event: object) -> None:
         self.regions.set_cursor(describe_place(self.viewer.cursor.position, self.overlay, self.controller))
 
-    def _features_wanted(self, choice: FeatureChoice | None) -> None:
-        if choice is None:
-            self.features.remove()
-            self.features_panel.set_line("")
-            return
-        self.features_panel.set_line("computing...")
-
-        def deliver(maps: dict[Modality, FeatureMap | None]) -> None:
-            if not self._closed and self.features_panel.button.isChecked():
-                self.features.show(choice, maps, self.overlay.layer)
-                absent = [modality.title for modality, picture in maps.items() if picture is None]
-                self.features_panel.set_line(
-                    f"No specific maps for {', '.join(absent)}: nothing stands in for them." if absent else ""
-                )
-                self._arrange_features()
-
-        def failed() -> None:
-            # Maps of the network before would stand beside labels of this one.
-            self.features.remove()
-            self.features_panel.set_shown(shown=False)
-            self.features_panel.set_line("")
-
-        self.controller.request_features(choice, deliver, failed)
-
-    def _arrange_features(self, *_: object) -> None:
-        if self.features_panel.grid.isChecked() and self.features.shown:
-            self.features.arrange(self.layers.shown_image(), self.overlay.layer)
-        else:
-            self.features.scatter()
-
-    def _tell(self, text: str) -> None:
-        """In the panel, where it stays, and as napari's own message."""
-        self.state.message = text
-        self._notify(text)
-
-    def _notify(self, text: str) -> None:
-        from napari.utils.notifications import show_warning
-
-        show_warning(text)
-
     def _confirm(self, question: str) -> bool:
         answer = QMessageBox.question(self, "ShaSpec", question)
         return bool(answer == QMessageBox.StandardButton.Yes)
@@ -521,35 +394,14 @@ class ShaSpecWidget(QWidget):
 
     def event(self, event: QEvent | None) -> bool:
         """Notice when napari takes the panel out of its dock, or deletes it."""
-        if event is not None and (
-            event.type() is QEvent.Type.DeferredDelete
-            or (event.type() is QEvent.Type.ParentChange and self.parent() is None)
-        ):
+        if taken_away(self, event):
             self.shut_down()
         return super().event(event)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's)
         """The window is known from now on."""
         super().showEvent(event)
-        self._watch_window()
-
-    def _watch_window(self) -> None:
-        window = self.window()
-        if window is not None and window is not self and self._host is None and not self._closed:
-            self._host = window
-            window.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
-        """The window closes: stop before napari takes things apart.
-
-        A visible window may still refuse to close, after a question; once it is hidden, it has not.
-        """
-        if event is not None and self._host is not None and watched is self._host:
-            hidden = event.type() == QEvent.Type.Hide and not event.spontaneous()
-            never_shown = event.type() == QEvent.Type.Close and not self._host.isVisible()
-            if hidden or never_shown:
-                self.shut_down()
-        return False
+        self._window.look()
 
     def shut_down(self) -> None:
         """Stop threads, timers and connections; what is shown stays."""
@@ -561,8 +413,7 @@ class ShaSpecWidget(QWidget):
         self._settle_edits.stop()
         self._settle_opacity.stop()
         self._drops.remove()
-        if self._host is not None:
-            self._host.removeEventFilter(self)
+        self._window.end()
         self.overlay.changed.disconnect(self._on_redraw)
         self.state.forget(self._listening)
         layers = self.viewer.layers.events
@@ -572,21 +423,24 @@ class ShaSpecWidget(QWidget):
             self.viewer.mouse_move_callbacks.remove(self._on_mouse_move)
         for panel in (self.modalities, self.run, self.regions, self.features_panel):
             panel.close_panel()
-        self.opening.close(CLOSING_SECONDS)
-        self._models.close(CLOSING_SECONDS)
-        self._exporting.close(CLOSING_SECONDS)
-        self._simulating.close(CLOSING_SECONDS)
+        self.jobs.close(CLOSING_SECONDS)
         self.layers.close()
         self.controller.close()
         self.overlay.close()
-        self.features.close()
+        self.feature_display.close()
         # Qt keeps what is connected to it alive, and that must not be a viewer.
-        self._host = self.viewer = None
+        self.viewer = None
 
 
 def _save(case: Case, result: Result, path: Path, convention: Convention, shown: NDArray[np.uint8]) -> list[Path]:
     """*File > Save*: the same files as from the export form."""
     return export_result(path, convention.value, case, result, shown)
+
+
+def _notify(text: str) -> None:
+    from napari.utils.notifications import show_warning
+
+    show_warning(text)
 
 
 def _title(text: str) -> QLabel:

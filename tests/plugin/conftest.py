@@ -15,6 +15,7 @@ from napari_shaspec.box import Box
 from napari_shaspec.inference.canvas import TileResult
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.controller import Controller
+from napari_shaspec.plugin.kept_network import KeptNetwork
 from napari_shaspec.plugin.layers import LayerSource
 from napari_shaspec.plugin.state import PluginState
 from napari_shaspec.reliability import Reliability
@@ -169,5 +170,6 @@ def bench() -> Bench:
         sessions.append(FakeSession(case))
         return sessions[-1]
 
-    controller = Controller(state, painter, jobs, lambda path: FakeCheckpoint(), open_session)  # type: ignore[arg-type, return-value]
+    network = KeptNetwork(lambda path: FakeCheckpoint(), open_session)  # type: ignore[arg-type, return-value]
+    controller = Controller(state, painter, jobs, network)
     return Bench(state, painter, jobs, sessions, controller)

@@ -22,7 +22,7 @@ from napari_shaspec.reliability import Reliability
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
 
 NAMES = {Modality.FLAIR: "flair", Modality.T1: "t1", Modality.T1C: "t1ce", Modality.T2: "t2"}
-LONG_MS = 20_000
+LONG_MS = 60_000
 ALL = frozenset(Modality)
 TABLE = Reliability(
     {

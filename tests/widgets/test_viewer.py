@@ -79,7 +79,7 @@ def gate(panel: ShaSpecWidget, weights: Path) -> GatedEngine:
     def open_session(checkpoint: Checkpoint, case: Case, device: str) -> Session:
         return Session(checkpoint.model, case, engine=engine)
 
-    panel.controller._open_session = open_session
+    panel.controller.network.open_session = open_session
     return engine
 
 
@@ -322,7 +322,7 @@ def test_feature_layers_come_go_and_follow(loaded: ShaSpecWidget, qtbot: QtBot) 
     assert {layer.name for layer in loaded.features.maps.values()} == {f"shared {each.title}" for each in Modality}
     # The map of the layer lies where the session's own grid says.
     shared = loaded.features.maps[Modality.T1]
-    session = loaded.controller._session
+    session = loaded.controller.network.session
     field = session.field(ALL, session.fine_grid)
     for place in ((0, 0, 0), (3, 5, 7)):
         working = np.array([*(np.array(place[::-1]) + field.start), 1])
@@ -446,7 +446,7 @@ def test_file_save_writes_the_report_too(loaded: ShaSpecWidget, tmp_path: Path) 
 
 
 def test_no_brush_while_the_network_paints(loaded: ShaSpecWidget, gate: GatedEngine, qtbot: QtBot) -> None:
-    loaded.controller._session_key = ()
+    loaded.controller.network._key = ()
     click(loaded, "available_t1", qtbot)
     assert not loaded.overlay.layer.editable
     gate.gate.set()

@@ -1,0 +1,120 @@
+"""The one network of a panel: its session and feature maps outlive a request, because encoding is what costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock
+from typing import TYPE_CHECKING
+
+from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.layers import LayerSource
+from napari_shaspec.plugin.prediction_run import Asked, Loaded, Piece, prediction_steps, run_notes
+from napari_shaspec.plugin.state import Result
+
+if TYPE_CHECKING:
+    from napari_shaspec.inference.feature_choice import FeatureChoice
+    from napari_shaspec.inference.features import FeatureAtlas, FeatureMap
+    from napari_shaspec.inference.session import Session
+    from napari_shaspec.model.checkpoint import Checkpoint
+    from napari_shaspec.volume import Case
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkRequest:
+    """On what a run is to work, as it stood when it was asked for: the user may choose anew while it loads.
+
+    Parameters
+    ----------
+    case
+        Put together from ``sources``, which tell two cases apart.
+    weights
+        Path of the checkpoint, None for the bundled one; read only where ``checkpoint`` is not there yet.
+    device
+        As `Session` takes it.
+    """
+
+    case: Case
+    sources: tuple[tuple[Modality, LayerSource], ...]
+    weights: Path | None
+    checkpoint: Checkpoint | None
+    device: str
+
+
+class KeptNetwork:
+    """Runs one request at a time; its methods are called in worker threads.
+
+    Parameters
+    ----------
+    load_checkpoint
+        Path, or None for the bundled weights -> network.
+    open_session
+        Network, case and device -> session.
+    """
+
+    def __init__(
+        self,
+        load_checkpoint: Callable[[Path | None], Checkpoint],
+        open_session: Callable[[Checkpoint, Case, str], Session],
+    ) -> None:
+        self.open_session = open_session
+        self._load_checkpoint = load_checkpoint
+        # A cancelled run leaves at its next tile, and the cache is no place for two.
+        self._lock = Lock()
+        self._key: tuple[object, ...] = ()
+        self._atlas: FeatureAtlas | None = None
+        self.session: Session | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request that comes now has to wait."""
+        return self._lock.locked()
+
+    def forget(self) -> None:
+        """Another case is about to come, or none; a run that has begun keeps what it has."""
+        self.session = self._atlas = None
+
+    def predict(self, request: NetworkRequest, asked: Asked, cancelled: Event) -> Iterator[Loaded | Piece | Result]:
+        """What is known of the network, then labels piece by piece, then the finished prediction."""
+        with self._lock:
+            if cancelled.is_set():
+                return
+            checkpoint, session = self._ready(request, cancelled)
+            yield Loaded(checkpoint, asked.available, run_notes(session))
+            yield from prediction_steps(checkpoint, session, asked, cancelled)
+
+    def feature_maps(
+        self, request: NetworkRequest, choice: FeatureChoice, available: frozenset[Modality], cancelled: Event
+    ) -> Iterator[dict[Modality, FeatureMap | None]]:
+        """The maps of all modalities that the network knows, at once."""
+        from napari_shaspec.inference.features import FeatureAtlas, FeaturesCancelledError
+
+        with self._lock:
+            if cancelled.is_set():
+                return
+            _, session = self._ready(request, cancelled)
+            atlas = self._atlas
+            if atlas is None or atlas.session is not session:
+                atlas = FeatureAtlas(session)
+                if not cancelled.is_set():
+                    self._atlas = atlas
+            maps: dict[Modality, FeatureMap | None] = {}
+            try:
+                for modality in Modality:
+                    if modality.value in session.config.modalities:
+                        maps[modality] = atlas.render(choice, modality, available, cancelled.is_set)
+            except FeaturesCancelledError:
+                return
+        yield maps
+
+    def _ready(self, request: NetworkRequest, cancelled: Event) -> tuple[Checkpoint, Session]:
+        """Made in the worker, because torch takes seconds to import; kept unless somebody chose anew meanwhile."""
+        checkpoint = request.checkpoint or self._load_checkpoint(request.weights)
+        key = (request.sources, request.device, checkpoint.sha256)
+        if self.session is not None and key == self._key:
+            return checkpoint, self.session
+        session = self.open_session(checkpoint, request.case, request.device)
+        if not cancelled.is_set():
+            self.session, self._key, self._atlas = session, key, None
+        return checkpoint, session

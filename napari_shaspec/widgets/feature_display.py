@@ -1,0 +1,87 @@
+"""Ties the feature maps' panel to the controller that computes them and to the layers that show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_shaspec.modalities import Modality
+
+if TYPE_CHECKING:
+    from napari_shaspec.inference.feature_choice import FeatureChoice
+    from napari_shaspec.inference.features import FeatureMap
+    from napari_shaspec.plugin.cases import CaseLayers
+    from napari_shaspec.plugin.controller import Controller
+    from napari_shaspec.plugin.feature_layers import FeatureLayers
+    from napari_shaspec.plugin.overlay import Overlay
+    from napari_shaspec.widgets.features import FeaturesPanel
+
+
+class FeatureDisplay:
+    """Keeps the maps that are shown true to case, subset and choice.
+
+    Parameters
+    ----------
+    panel
+        What the user wants to see.
+    layers
+        Where it is shown.
+    controller
+        Computes maps.
+    overlay
+        Its labels are drawn as outlines over the maps.
+    cases
+        Knows the image beside the maps.
+    """
+
+    def __init__(
+        self, panel: FeaturesPanel, layers: FeatureLayers, controller: Controller, overlay: Overlay, cases: CaseLayers
+    ) -> None:
+        self._panel = panel
+        self._layers = layers
+        self._controller = controller
+        self._overlay = overlay
+        self._cases = cases
+        self._closed = False
+        panel.shown.connect(self.show)
+        panel.grid_changed.connect(self._arrange)
+
+    def show(self, choice: FeatureChoice | None) -> None:
+        """Ask for maps, which come later; None takes away what is there."""
+        if choice is None:
+            self._layers.remove()
+            self._panel.set_line("")
+            return
+        self._panel.set_line("computing...")
+
+        def deliver(maps: dict[Modality, FeatureMap | None]) -> None:
+            if not self._closed and self._panel.button.isChecked():
+                self._layers.show(choice, maps, self._overlay.layer)
+                absent = [modality.title for modality, picture in maps.items() if picture is None]
+                self._panel.set_line(
+                    f"No specific maps for {', '.join(absent)}: nothing stands in for them." if absent else ""
+                )
+                self._arrange()
+
+        def failed() -> None:
+            # Maps of the network before would stand beside labels of this one.
+            self._layers.remove()
+            self._panel.set_shown(shown=False)
+            self._panel.set_line("")
+
+        self._controller.request_features(choice, deliver, failed)
+
+    def refresh(self) -> None:
+        """Case, subset or network are others now; without maps there is nothing to do."""
+        if self._panel.button.isChecked():
+            self.show(self._panel.choice())
+
+    def close(self) -> None:
+        """What comes from now on is not shown; the layers stay with the user."""
+        self._closed = True
+        self._layers.close()
+
+    def _arrange(self, *_: object) -> None:
+        if self._panel.grid.isChecked() and self._layers.shown:
+            self._layers.arrange(self._cases.shown_image(), self._overlay.layer)
+        else:
+            self._layers.scatter()
