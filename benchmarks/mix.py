@@ -1,0 +1,43 @@
+"""Write the weights that lie between two networks of one shape, where the second was trained on from the first.
+
+    python benchmarks/mix.py runs/go/calibrated.safetensors --share 0.5 --out between.safetensors
+
+Each weight is the mean of both, the second counting ``--share``. Where such networks are about as good as the two, both
+lie in one valley of the loss, and a mix is a compromise between what they can do; evaluate it like any other
+(`napari-shaspec evaluate CASES --weights between.safetensors`). The configuration is the second's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
+from napari_shaspec.model.shaspec import ShaSpec
+
+
+def main() -> None:
+    """Mix, and write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("second", type=Path)
+    parser.add_argument("--first", type=Path, help="left out, the bundled weights")
+    parser.add_argument("--share", type=float, default=0.5, help="of the second, from 0 to 1")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    first, second = load_checkpoint(options.first).model, load_checkpoint(options.second)
+    model = second.model
+    if not (isinstance(first, ShaSpec) and isinstance(model, ShaSpec)):
+        parser.error("both have to be networks of this program, none of the released code")
+    begin = first.state_dict()
+    if {name: weight.shape for name, weight in begin.items()} != {
+        name: weight.shape for name, weight in model.state_dict().items()
+    }:
+        parser.error("the two networks differ in shape")
+    model.load_state_dict(
+        {name: begin[name].lerp(weight, options.share) for name, weight in model.state_dict().items()}
+    )
+    save_checkpoint(model, options.out, {"mixed": [str(options.share), second.sha256]}, second.statement)
+
+
+if __name__ == "__main__":
+    main()
