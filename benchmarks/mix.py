@@ -10,6 +10,7 @@ lie in one valley of the loss, and a mix is a compromise between what they can d
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
@@ -28,14 +29,10 @@ def main() -> None:
     model = second.model
     if not (isinstance(first, ShaSpec) and isinstance(model, ShaSpec)):
         parser.error("both have to be networks of this program, none of the released code")
-    begin = first.state_dict()
-    if {name: weight.shape for name, weight in begin.items()} != {
-        name: weight.shape for name, weight in model.state_dict().items()
-    }:
+    if replace(first.config, sure=model.config.sure) != model.config:
         parser.error("the two networks differ in shape")
-    model.load_state_dict(
-        {name: begin[name].lerp(weight, options.share) for name, weight in model.state_dict().items()}
-    )
+    begin = first.state_dict()
+    model.load_state_dict({name: begin[name].lerp(end, options.share) for name, end in model.state_dict().items()})
     save_checkpoint(model, options.out, {"mixed": [str(options.share), second.sha256]}, second.statement)
 
 

@@ -81,10 +81,8 @@ class Controller:
 
         Parameters
         ----------
-        sources
-            Layer name and source of each modality that has one.
-        truth
-            Of the reference layer.
+        sources, truth
+            As `case_steps` takes them.
         """
         state = self.state
         images = {modality: source for modality, (_, source) in sources.items()}

@@ -6,17 +6,16 @@ they swallow a RuntimeError in a generator, and are broken off without closing i
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Thread, get_native_id
+from threading import Thread
 from typing import Any, TypeVar
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_shaspec.plugin.latest import Handle
+from napari_shaspec.priority import step_back
 
 Item = TypeVar("Item")
 
@@ -41,14 +40,7 @@ class _Running:
 
 
 NICENESS = 10
-"""How far the network steps back behind the window: it still gets every moment that nobody else wants."""
-
-
-def _step_back() -> None:
-    """Let the thread of the event loop go first; the network's own threads inherit it. Linux alone can do so."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+"""How far the network steps back behind the thread of the event loop."""
 
 
 def start_thread(
@@ -69,7 +61,7 @@ def start_thread(
             signal.emit(*arguments)
 
     def run() -> None:
-        _step_back()
+        step_back(NICENESS)
         try:
             for result in work():
                 tell(relay.item, result)

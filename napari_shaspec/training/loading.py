@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from contextlib import suppress
 from typing import Any
 
 import lightning
@@ -12,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.priority import step_back
 from napari_shaspec.simulate.settings import HELD_OUT, TRAINING
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import Batch, BatchStream, SimulatedBatches, held_out_batches
@@ -109,15 +107,13 @@ def _loader(dataset: Shard, workers: int) -> DataLoader[Any]:
         persistent_workers=False,
         multiprocessing_context="spawn" if workers else None,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_step_back,
+        worker_init_fn=_behind_the_network,
     )
 
 
-def _step_back(worker: int) -> None:
-    """Let the network go first: its threads wait for the slowest, so a loading process on one of their cores stops all.
+def _behind_the_network(worker: int) -> None:
+    """The network's threads wait for the slowest, so a loading process on one of their cores stops all of them.
 
-    What it is owed it gets while the network waits for it. Linux alone tells processes apart like this.
+    What it is owed it gets while the network waits for it.
     """
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, LOADING_NICENESS)
+    step_back(LOADING_NICENESS)
