@@ -10,6 +10,7 @@ from torch import Tensor
 
 from napari_shaspec.modalities import Modality
 from napari_shaspec.simulate.fields import blur, column, dilate
+from napari_shaspec.simulate.relaxation import draw_signals
 from napari_shaspec.simulate.scene import CHANNELS, Scene
 from napari_shaspec.simulate.settings import CLASSES, TISSUES
 from napari_shaspec.simulate.tumour import CORE, ENHANCING, OEDEMA
@@ -18,7 +19,22 @@ FLAIR, T1, T1C, T2 = (CHANNELS.index(modality) for modality in Modality)
 
 
 def class_means(scene: Scene) -> Tensor:
-    """(B, 4, 8) mean of each class in each modality: the table, jittered; sometimes far from it."""
+    """(B, 4, 8) mean of each class in each modality: from a table, or from relaxation times; tumour can be seen."""
+    dice, settings = scene.dice, scene.settings
+    means, solid = _table_means(scene)
+    if settings.relaxation_chance:
+        # White matter keeps what the table gives it: other effects add to that scale.
+        signals = draw_signals(dice, solid) * means[:, :, 4:5]
+        means = torch.where(dice.chance(settings.relaxation_chance, 1, 1), signals, means)
+    # An oedema that cannot be told from white matter on FLAIR would only teach to guess.
+    means[:, FLAIR, 5] = torch.maximum(means[:, FLAIR, 5], means[:, FLAIR, 2:5].amax(1) + 0.16)
+    means[:, FLAIR, 6] = torch.where(solid, means[:, FLAIR, 5] + 0.08 * dice.normal(), means[:, FLAIR, 6])
+    means[:, T1C, 7] = torch.maximum(means[:, T1C, 7], means[:, T1C, 4:7].amax(1) + 0.2)
+    return means.clamp(min=0.03)
+
+
+def _table_means(scene: Scene) -> tuple[Tensor, Tensor]:
+    """(B, 4, 8) means of the table, jittered and sometimes far from it, and (B,) whether the core is solid tumour."""
     dice, settings = scene.dice, scene.settings
     table = torch.tensor([settings.means[modality] for modality in CHANNELS], device=dice.device)
     jitter = torch.tensor(
@@ -32,16 +48,12 @@ def class_means(scene: Scene) -> Tensor:
     means[:, T1C, :TISSUES] = torch.where(
         same, means[:, T1, :TISSUES] + 0.03 * dice.normal(TISSUES), means[:, T1C, :TISSUES]
     )
-    # An oedema that cannot be told from white matter on FLAIR would only teach to guess.
-    means[:, FLAIR, 5] = torch.maximum(means[:, FLAIR, 5], means[:, FLAIR, 2:5].amax(1) + 0.16)
     solid = dice.chance(settings.solid_core_chance)
-    means[:, FLAIR, 6] = torch.where(solid, means[:, FLAIR, 5] + 0.08 * dice.normal(), means[:, FLAIR, 6])
     # Contrast agent does not reach oedema and core, or they would be enhancing tumour: on T1c they depart from the
     # table as on T1. Otherwise much of what looks like enhancement bears another label, and cannot be learned.
     as_on_t1 = table[T1C, 5:7] + means[:, T1, 5:7] - table[T1, 5:7]
     means[:, T1C, 5:7] = torch.where(same, means[:, T1, 5:7], as_on_t1)
-    means[:, T1C, 7] = torch.maximum(means[:, T1C, 7], means[:, T1C, 4:7].amax(1) + 0.2)
-    return means.clamp(min=0.03)
+    return means, solid
 
 
 def tissue_signal(scene: Scene) -> Tensor:

@@ -45,6 +45,8 @@ class SimulatorSettings:
         Standard deviation of those means between cases.
     wild_contrast_chance
         How often normal tissue gets means far from the table, as with unusual protocols.
+    relaxation_chance
+        How often relaxation times decide the contrast of all four images (relaxation.py), and not the table.
     tumour_counts
         Chance of 0, 1, 2, ... tumours.
     radius_mm, satellite_mm
@@ -63,6 +65,7 @@ class SimulatorSettings:
     tissue_jitter: float = 0.10
     tumour_jitter: float = 0.16
     wild_contrast_chance: float = 0.10
+    relaxation_chance: float = 0.5
     rotation_degrees: float = 14.0
     scale: Range = (0.88, 1.10)
     elastic_mm: tuple[Range, ...] = ((60.0, 5.0), (22.0, 1.8))
@@ -102,6 +105,7 @@ HELD_OUT = replace(
     tissue_jitter=0.07,
     tumour_jitter=0.12,
     wild_contrast_chance=0.0,
+    relaxation_chance=0.0,
     elastic_mm=((45.0, 4.5), (18.0, 1.5)),
     octaves=(0.7, 0.7, 0.3),
     anisotropy=(0.6, 1.6),
