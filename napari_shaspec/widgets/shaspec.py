@@ -33,13 +33,13 @@ from napari_shaspec.plugin.hover import describe_place
 from napari_shaspec.plugin.jobs import Jobs
 from napari_shaspec.plugin.kept_network import KeptNetwork
 from napari_shaspec.plugin.layers import LayerData, show_radiologically
-from napari_shaspec.plugin.overlay import Overlay, change_map
-from napari_shaspec.plugin.palette import GAINED, LOST
+from napari_shaspec.plugin.overlay import Overlay
 from napari_shaspec.plugin.sessions import list_devices, load_weights, open_session
 from napari_shaspec.plugin.state import PluginState, Result, Status
 from napari_shaspec.plugin.threads import start_thread
-from napari_shaspec.regions import Convention, Region
+from napari_shaspec.regions import Convention
 from napari_shaspec.volume import Case
+from napari_shaspec.widgets.change_display import ChangeDisplay
 from napari_shaspec.widgets.drop import DropFilter
 from napari_shaspec.widgets.feature_display import FeatureDisplay
 from napari_shaspec.widgets.features import FeaturesPanel
@@ -113,6 +113,7 @@ class ShaSpecWidget(QWidget):
         self.run.set_model(remembered.weights_path)
         self.run.set_devices(tuple(dict.fromkeys(("auto", "cpu", remembered.device))), remembered.device)
         self.regions = RegionsPanel(state)
+        self.change_display = ChangeDisplay(state, self.overlay, self.regions)
         self.overlay_panel = OverlayPanel(state, remembered.opacity)
         self.features_panel = FeaturesPanel(state)
         self.feature_display = FeatureDisplay(
@@ -175,7 +176,6 @@ class ShaSpecWidget(QWidget):
         self.run.device_chosen.connect(self._set_device)
         self.regions.pin_clicked.connect(controller.pin)
         self.regions.unpin_clicked.connect(controller.unpin)
-        self.regions.change_region_chosen.connect(lambda region: self._show_change())
         self.overlay_panel.opacity_changed.connect(self._set_opacity)
         self.overlay_panel.region_changed.connect(
             lambda region, shown, filled: self.overlay.show_region(region, visible=shown, filled=filled)
@@ -184,8 +184,8 @@ class ShaSpecWidget(QWidget):
         self.overlay.changed.connect(self._on_redraw)
         self._listening = self.state.listen(
             result=self._on_result,
-            pinned=self._show_change,
-            volumes_ml=self._show_change,
+            pinned=self.change_display.refresh,
+            volumes_ml=self.change_display.refresh,
             available=self._on_available,
             case=self._on_case,
             status=self._on_status,
@@ -362,26 +362,6 @@ class ShaSpecWidget(QWidget):
             self.overlay.sync_regions()
             self.features.refresh_outlines()
             self.controller.labels_changed()
-
-    def _show_change(self, *_: object) -> None:
-        pinned = self.state.pinned
-        labels = self.overlay.labels()
-        if pinned is None or labels is None or pinned.labels.shape != labels.shape or self.state.case is None:
-            self.overlay.show_change(None)
-            self.regions.set_moved({})
-            return
-        maps = {region: change_map(labels, pinned.labels, region) for region in Region}
-        self.overlay.show_change(maps[Region(self.regions.change_region.currentText())])
-        voxel_ml = self.state.case.grid.voxel_volume_mm3 / 1000
-        self.regions.set_moved(
-            {
-                region: (
-                    float(np.count_nonzero(change == GAINED)) * voxel_ml,
-                    float(np.count_nonzero(change == LOST)) * voxel_ml,
-                )
-                for region, change in maps.items()
-            }
-        )
 
     def _on_mouse_move(self, viewer: object, event: object) -> None:
         self.regions.set_cursor(describe_place(self.viewer.cursor.position, self.overlay, self.controller))
