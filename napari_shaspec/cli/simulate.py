@@ -32,6 +32,7 @@ class Settings(StrEnum):
 
     TRAINING = "training"
     HELD_OUT = "held-out"
+    RELAXATION = "relaxation"
 
 
 def simulate(
@@ -41,7 +42,7 @@ def simulate(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the cases; made if it does not exist.")],
     settings: Annotated[
-        Settings, typer.Option(help="Contrasts and shapes as in training, or held out from it.")
+        Settings, typer.Option(help="As in training, held out from it, or that with contrasts by relaxation times.")
     ] = Settings.TRAINING,
     voxel_mm: Annotated[float, typer.Option(help="Edge of a voxel.", min=0.8, max=4.0)] = 1.5,
     healthy: Annotated[bool, typer.Option("--healthy", help="Brains without a tumour.")] = False,

@@ -1,4 +1,4 @@
-"""The ranges that random cases are drawn from, and the two named settings: one to train on, one held out from it."""
+"""The ranges that random cases are drawn from, and the named settings: one to train on, two held out from it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SimulatorSettings:
     tissue_jitter: float = 0.10
     tumour_jitter: float = 0.16
     wild_contrast_chance: float = 0.10
-    relaxation_chance: float = 0.5
+    relaxation_chance: float = 0.0
     rotation_degrees: float = 14.0
     scale: Range = (0.88, 1.10)
     elastic_mm: tuple[Range, ...] = ((60.0, 5.0), (22.0, 1.8))
@@ -105,7 +105,6 @@ HELD_OUT = replace(
     tissue_jitter=0.07,
     tumour_jitter=0.12,
     wild_contrast_chance=0.0,
-    relaxation_chance=0.0,
     elastic_mm=((45.0, 4.5), (18.0, 1.5)),
     octaves=(0.7, 0.7, 0.3),
     anisotropy=(0.6, 1.6),
@@ -117,7 +116,10 @@ HELD_OUT = replace(
 )
 """Other contrasts, noise and tumour shapes than `TRAINING`: checkpoints are chosen on cases drawn from here."""
 
-SETTINGS = {"training": TRAINING, "held-out": HELD_OUT}
+RELAXATION = replace(HELD_OUT, relaxation_chance=1.0)
+"""The held-out setting with contrasts by relaxation times: a second opinion that knows neither of the two tables."""
+
+SETTINGS = {"training": TRAINING, "held-out": HELD_OUT, "relaxation": RELAXATION}
 
 
 def without_tumours(settings: SimulatorSettings) -> SimulatorSettings:

@@ -100,8 +100,8 @@ def test_a_setting_without_tumours_has_no_labels(simulate: Simulate) -> None:
     assert (batch.images > 0).any()
 
 
-def test_the_two_settings_differ(simulate: Simulate) -> None:
-    assert set(SETTINGS) == {"training", "held-out"}
+def test_the_settings_differ(simulate: Simulate) -> None:
+    assert set(SETTINGS) == {"training", "held-out", "relaxation"}
     for name in ("means", "noise", "anisotropy", "octaves", "elastic_mm", "wild_contrast_chance"):
         assert getattr(TRAINING, name) != getattr(HELD_OUT, name)
     assert not torch.equal(simulate(1, TRAINING).images, simulate(1, HELD_OUT).images)
