@@ -3,7 +3,7 @@
 The table of class means (settings.py) draws every class in every modality by itself. Here one draw of proton density,
 T1 and T2 decides all four images, as in a patient: fluid that is bright on T2 is dark on FLAIR, tissue with a long T1
 has a long T2, and a T1 by spin echo has hardly any contrast between grey and white matter where an inversion-prepared
-one has much. Echoes are ideal, slices profiles and readout trains are left out.
+one has much. Echoes are ideal, slice profiles and readout trains are left out.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def draw_signals(dice: Dice, solid: Tensor) -> Tensor:
     def draw(low: float, high: float) -> Tensor:
         return dice.uniform((low, high), 1)
 
-    # Only 2-D sequences excite neighbouring slices; a train of refocusing pulses does it at any rate.
+    # Pulses for neighbouring slices saturate bound protons: in 2-D sequences, so not in the inversion-prepared T1.
     transfer = 1 - draw(0.0, 0.15) * torch.tensor(BOUND, device=dice.device)
     repetition = draw(6.0, 11.0)
     inversion = nulling_time_s(t1[:, :1], repetition) * draw(0.9, 1.08)
