@@ -39,6 +39,7 @@ class ExportWeights(Callback):
         self.best = -1.0
         self.seconds = 0.0
         self.step = 0
+        self.scored = 0
         self._since = time.monotonic()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -56,6 +57,7 @@ class ExportWeights(Callback):
         assert isinstance(pl_module, ShaSpecTraining)
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
+        self.scored = trainer.global_step
         metrics = {name: round(float(value), 4) for name, value in trainer.callback_metrics.items()}
         training = {
             **self.provenance,
@@ -70,7 +72,13 @@ class ExportWeights(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Kept by Lightning for a resumed run."""
-        return {"best": self.best, "seconds": self.seconds, "provenance": self.provenance, "step": self.step}
+        return {
+            "best": self.best,
+            "seconds": self.seconds,
+            "provenance": self.provenance,
+            "step": self.step,
+            "scored": self.scored,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Taken up by a resumed run, which has to be told the same as the one that it goes on with."""
@@ -84,6 +92,16 @@ class ExportWeights(Callback):
                     "Give the options of the first start, or begin a new run in another folder",
                 )
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+        self.scored = state_dict.get("scored", state_dict["step"])  # runs before this was kept ended where they scored
+        steps = self.provenance["train_config"]["steps"]
+        if self.scored < state_dict["step"] >= steps:
+            # Nothing would be left to train, so nothing scored either, and what was learned since would be lost.
+            raise ShaSpecError(
+                f"more than the {state_dict['step']} steps that the run has made, because its weights were last "
+                f"scored at step {self.scored}",
+                f"{steps}",
+                "Give a few more steps: the last one is scored",
+            )
         # The header tells of every start: another commit or another number of steps makes other weights.
         start = {name: value for name, value in provenance.items() if name in {"command", "commit"}}
         start |= {"steps": before["steps"], "until": state_dict["step"]}

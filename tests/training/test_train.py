@@ -343,6 +343,22 @@ def test_a_run_can_be_brought_to_an_end_early(
     assert earlier["commit"] == training["commit"]
 
 
+def test_a_run_does_not_end_on_weights_that_were_not_scored(
+    tmp_path: Path, config: TrainConfig, interrupted_after: Callable[[int], None]
+) -> None:
+    longer = replace(config, steps=8, validation_steps=2, checkpoint_steps=3)
+    interrupted_after(3)
+    with pytest.raises(PulledPlugError):
+        train(longer, tmp_path, device="cpu", progress=False)
+    interrupted_after(-1)
+    scored = (tmp_path / "weights.safetensors").read_bytes()
+    with pytest.raises(ShaSpecError, match="more than the 3 steps .* last scored at step 2, found 3"):
+        train(replace(longer, steps=3), tmp_path, device="cpu", progress=False, resume=True)
+    assert (tmp_path / "weights.safetensors").read_bytes() == scored
+    train(replace(longer, steps=4), tmp_path, device="cpu", progress=False, resume=True)
+    assert load_checkpoint(tmp_path / "weights.safetensors").training["step"] == 4
+
+
 def test_tensorboard_and_csv_say_the_same(tmp_path: Path, run: Callable[..., Path]) -> None:
     run(tmp_path)
     rows = list(csv.DictReader(logs(tmp_path)[0].read_text(encoding="utf-8").splitlines()))
