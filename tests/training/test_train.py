@@ -352,7 +352,7 @@ def test_a_run_does_not_end_on_weights_that_were_not_scored(
         train(longer, tmp_path, device="cpu", progress=False)
     interrupted_after(-1)
     scored = (tmp_path / "weights.safetensors").read_bytes()
-    with pytest.raises(ShaSpecError, match="more than the 3 steps .* last scored at step 2, found 3"):
+    with pytest.raises(ShaSpecError, match=r"more than the 3 steps .* last scored at step 2, found 3"):
         train(replace(longer, steps=3), tmp_path, device="cpu", progress=False, resume=True)
     assert (tmp_path / "weights.safetensors").read_bytes() == scored
     train(replace(longer, steps=4), tmp_path, device="cpu", progress=False, resume=True)
