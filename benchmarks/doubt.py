@@ -19,10 +19,9 @@ import numpy as np
 
 from napari_shaspec.cli.simulate import case_seed
 from napari_shaspec.inference.session import Session
-from napari_shaspec.modalities import Modality
+from napari_shaspec.modalities import Modality, subset_name
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
-from napari_shaspec.regions import Region
 from napari_shaspec.simulate.case import simulate_case
 from napari_shaspec.simulate.settings import HELD_OUT, without_tumours
 
@@ -51,7 +50,7 @@ def main() -> None:
             model.config = replace(model.config, sure=peak)
             session = Session(model, case)
             for row, available in enumerate(SUBSETS):
-                found = session.predict(available).masks()[list(Region).index(Region.WT)]
+                found = session.predict(available).labels() > 0
                 total = truth.sum() + found.sum()
                 dice = 2 * (truth & found).sum() / total if total else 1.0
                 (with_tumour if truth.any() else without)[row, column] += dice
@@ -60,7 +59,7 @@ def main() -> None:
     names = ["none" if peak is None else str(peak) for peak in PEAKS]
     answer: dict[str, object] = {"with_tumour": counts[0], "without": counts[1]}
     for row, available in enumerate(SUBSETS):
-        answer["+".join(one for one in Modality if one in available)] = {
+        answer[subset_name(available)] = {
             "dice_with_tumour": dict(zip(names, (with_tumour[row] / counts[0]).round(3).tolist(), strict=True)),
             "empty_without": dict(zip(names, (without[row] / counts[1]).round(3).tolist(), strict=True)),
         }

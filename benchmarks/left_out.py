@@ -22,9 +22,8 @@ from torch import Tensor
 from napari_shaspec.cli.simulate import case_seed
 from napari_shaspec.evaluation.metrics import dice
 from napari_shaspec.inference.session import Session
-from napari_shaspec.modalities import Modality
+from napari_shaspec.modalities import Modality, subset_name
 from napari_shaspec.model.checkpoint import load_checkpoint
-from napari_shaspec.regions import Region
 from napari_shaspec.simulate import case as recipe
 from napari_shaspec.simulate.scene import Effect, Scene
 from napari_shaspec.simulate.settings import HELD_OUT
@@ -73,13 +72,13 @@ def main() -> None:
             for row, model in enumerate(models.values()):
                 session = Session(model, case)
                 for column, available in enumerate(SUBSETS):
-                    found = session.predict(available).masks()[list(Region).index(Region.WT)]
+                    found = session.predict(available).labels() > 0
                     scores[row, place, column] += 100 * dice(found, truth)
         else:
             done += 1
             print(f"{done} of {options.count}", flush=True)
         index += 1
-    names = ["+".join(one for one in Modality if one in available) for available in SUBSETS]
+    names = [subset_name(available) for available in SUBSETS]
     table = {
         model: {
             group: dict(zip(names, (scores[row, place] / done).round(1).tolist(), strict=True))

@@ -92,7 +92,7 @@ class ExportWeights(Callback):
                     "Give the options of the first start, or begin a new run in another folder",
                 )
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
-        self.scored = state_dict.get("scored", state_dict["step"])  # runs before this was kept ended where they scored
+        self.scored = state_dict.get("scored", state_dict["step"])  # older runs did not keep it: taken for scored
         steps = self.provenance["train_config"]["steps"]
         if self.scored < state_dict["step"] >= steps:
             # Nothing would be left to train, so nothing scored either, and what was learned since would be lost.
