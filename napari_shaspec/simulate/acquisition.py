@@ -72,14 +72,19 @@ def rician_noise(scene: Scene) -> Tensor:
 
 
 def brain_mask(scene: Scene) -> Tensor:
-    """Skull stripping: one mask for all modalities, or now and then one for each, a voxel or two off; 0 outside."""
-    dice = scene.dice
-    soft = blur(scene.brain, dice.uniform((1.0, 2.5), 1) / scene.voxel_mm)
+    """Skull stripping: one mask for all modalities, or now and then one for each, a voxel or two off; 0 outside.
+
+    Masks are tight, or generous: then they keep up to 5 mm of what lies around the brain.
+    """
+    dice, aside = scene.dice, scene.dice.aside(3)
+    generous = aside.chance(scene.settings.generous_mask_chance, 1)
+    smooth_mm = torch.where(generous, 4.0, dice.uniform((1.0, 2.5), 1))
+    soft = blur(scene.brain, smooth_mm / scene.voxel_mm)
     bumps = 0.12 * scene.field(20.0)
-    common = dice.uniform((0.35, 0.6), 1)
+    common = torch.where(generous, aside.uniform((0.1, 0.4), 1), dice.uniform((0.35, 0.6), 1))
     own = torch.where(dice.chance(0.15, 1), dice.uniform((-0.15, 0.15), len(CHANNELS)), 0.0)
     # Bumps move the border of the brain; they make no islands outside it and no holes inside.
-    inside = (soft > 0.1) & (soft + bumps * (soft < 0.95) > column(common + own))
+    inside = (soft > 0.06) & (soft + bumps * (soft < 0.95) > column(common + own))
     # What was stripped from every image cannot be labelled either.
     scene.ranks = torch.where(inside.any(1, keepdim=True), scene.ranks, 0.0)
     return torch.where(inside, scene.images.clamp(min=1e-3), 0.0)

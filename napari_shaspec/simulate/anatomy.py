@@ -5,6 +5,7 @@ Coordinates are millimetres in the template's RAS space, (B, X, Y, Z, 3); the gr
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,11 +15,18 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from napari_shaspec.simulate.fields import Dice, column
+from napari_shaspec.simulate.fields import Dice, column, dilate
 from napari_shaspec.simulate.settings import SimulatorSettings
 
 DEEP_MM = 22.0
 """Grey matter further than this from the brain's surface is deep grey; fluid further in than this is ventricle."""
+
+
+BRAIN_CENTRE_MM = (0.0, -18.0, 6.0)
+"""Middle of the template's brain in RAS mm."""
+
+FOLD_RADIUS_MM = 70.0
+"""About how far the cortex lies from there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,3 +136,48 @@ def widen_sulci(dice: Dice, settings: SimulatorSettings, tissues: Tensor) -> Ten
     grown = torch.cat([tissues[:, :1], widened, tissues[:, 2:]], 1)
     brain = tissues.sum(1, keepdim=True)
     return grown * brain / grown.sum(1, keepdim=True).clamp(min=1e-3)
+
+
+def fold_cortex(dice: Dice, settings: SimulatorSettings, tissues: Tensor, points_mm: Tensor, voxel_mm: float) -> Tensor:
+    """Gyri and sulci where the template, an average of 152 people, has only a blurred mixture of fluid, grey and white.
+
+    Random sheets run inwards from the surface, each a sulcus: fluid, then cortex on both of its sides, then white
+    matter. They weigh the template's shares like evidence weighs what was believed before, so that deep white matter,
+    deep grey matter and ventricles, of which the template is sure, stay what they are.
+
+    Parameters
+    ----------
+    tissues
+        (B, 5, X, Y, Z) of the template.
+    points_mm
+        (B, X, Y, Z, 3), where in the template.
+    """
+    dice = dice.aside(1)
+    from_centre = points_mm - torch.tensor(BRAIN_CENTRE_MM, device=dice.device)
+    depth = from_centre.norm(dim=-1, keepdim=True).clamp(min=1.0)
+    # Noise that hardly changes towards the centre makes sheets that run inwards.
+    on_surface = from_centre * (FOLD_RADIUS_MM / depth) ** 0.7
+    spacing_mm = dice.uniform(settings.fold_spacing_mm)
+    knots = 2 * math.ceil(1.6 * FOLD_RADIUS_MM / settings.fold_spacing_mm[0]) + 1
+    places = on_surface / (spacing_mm[:, None, None, None, None] * (knots - 1) / 2)
+    noise = functional.grid_sample(dice.normal(1, knots, knots, knots), places, align_corners=True)
+    steepness = torch.stack(torch.gradient(noise, spacing=voxel_mm, dim=(2, 3, 4))).norm(dim=0)
+    to_sheet_mm = noise.abs() / torch.maximum(steepness, 0.3 / column(spacing_mm))
+    half_width_mm = column(dice.uniform(settings.sulcus_half_width_mm))
+    inner_mm = half_width_mm + column(dice.uniform(settings.cortex_mm))
+    edge_mm = max(0.4, 0.3 * voxel_mm)
+    beyond_fluid = torch.sigmoid((to_sheet_mm - half_width_mm) / edge_mm)
+    beyond_cortex = torch.sigmoid((to_sheet_mm - inner_mm) / edge_mm)
+    everywhere = torch.ones_like(noise)
+    # Where there is no white matter, at the crown of a gyrus, what lies far from every sulcus is cortex.
+    cortex = beyond_fluid * (1 - 0.8 * beyond_cortex)
+    evidence = torch.cat([everywhere, 1 - beyond_fluid, cortex, everywhere, beyond_cortex], 1)
+    # Only near what the template takes for cortex; sheets go on inwards, folds do not.
+    near_cortex = dilate(tissues[:, 1:3].sum(1, keepdim=True), max(1, round(4 / voxel_mm))).clamp(max=1.0)
+    strength = near_cortex * column(dice.uniform(settings.folding))
+    evidence = evidence.clamp(min=0.03) ** strength
+    # Averaged over people, a sulcus leaves next to no fluid in the template's cortex.
+    hidden = tissues[:, 2:3] * settings.hidden_fluid * strength
+    believed = torch.cat([tissues[:, :1], tissues[:, 1:2] + hidden, tissues[:, 2:3] - hidden, tissues[:, 3:]], 1)
+    folded = believed * evidence
+    return folded * tissues.sum(1, keepdim=True) / folded.sum(1, keepdim=True).clamp(min=1e-4)

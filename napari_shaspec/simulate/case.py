@@ -16,9 +16,6 @@ from napari_shaspec.simulate.scene import CHANNELS, Effect, Scene
 from napari_shaspec.simulate.settings import TRAINING, SimulatorSettings
 from napari_shaspec.volume import Case, Volume
 
-BRAIN_CENTRE_MM = (0.0, -18.0, 6.0)
-"""Middle of the template's brain in RAS mm."""
-
 BRAIN_EXTENT_MM = (172.0, 204.0, 180.0)
 """A box that holds nearly all of the brain at every pose: what a training patch is placed in."""
 
@@ -34,6 +31,7 @@ EFFECTS: tuple[Effect, ...] = (
     contrast.vessels,
     contrast.choroid_plexus,
     contrast.dura_and_sinuses,
+    contrast.meninges_and_bone,
     contrast.resection_cavity,
     contrast.skull_stripping_rim,
     contrast.texture,
@@ -81,7 +79,7 @@ def simulate_batch(
     template = anatomy.load_template(device)
     grid = anatomy.grid_mm(size, voxel_mm, device)
     free_mm = [max(8.0, (extent - side * voxel_mm) / 2) for extent, side in zip(BRAIN_EXTENT_MM, size, strict=True)]
-    centre = torch.tensor(BRAIN_CENTRE_MM, device=device) + dice.uniform((-1.0, 1.0), 3) * torch.tensor(
+    centre = torch.tensor(anatomy.BRAIN_CENTRE_MM, device=device) + dice.uniform((-1.0, 1.0), 3) * torch.tensor(
         free_mm, device=device
     )
     matrix = anatomy.pose(dice, settings)
@@ -101,7 +99,7 @@ def simulate_batch(
         dice=dice,
         settings=settings,
         voxel_mm=voxel_mm,
-        tissues=tissues,
+        tissues=anatomy.fold_cortex(dice, settings, tissues, bent, voxel_mm),
         ranks=tumour.grow(dice, settings, grid, seeds, tissues, voxel_mm),
         brain=(tissues.sum(1, keepdim=True) > 0.5).float(),
         from_midline_mm=bent[..., 0].abs()[:, None],

@@ -140,12 +140,21 @@ def dura_and_sinuses(scene: Scene) -> Tensor:
     falx = (scene.from_midline_mm < column(dice.uniform((1.0, 2.5)))) & (scene.tissues[:, 1:2] > 0.3)
     sinus = shell(10.0) & (scene.from_midline_mm < column(dice.uniform((2.0, 5.0))))
     where = torch.cat([dura, falx & (scene.field(30.0) > -0.5), sinus], 1) & present & (scene.ranks == 0)
-    ranges = ((-0.2, 0.3), (-0.1, 0.15), (0.2, 1.4), (-0.4, 0.1))
+    ranges = ((-0.25, 0.1), (-0.1, 0.15), (0.2, 1.4), (-0.4, 0.1))
     # The three enhance alike in a patient, the falx, thinner than a voxel, by less.
     gain = torch.stack([dice.uniform(bounds) for bounds in ranges], dim=1)
     share = (where * torch.tensor([1.0, 0.6, 1.0], device=dice.device).reshape(1, 3, 1, 1, 1)).amax(1, keepdim=True)
     soft = blur(share, dice.uniform((0.4, 1.2), 1) / scene.voxel_mm) * (scene.ranks == 0) * scene.brain
     return (scene.images + column(gain) * soft).clamp(min=0)
+
+
+def meninges_and_bone(scene: Scene) -> Tensor:
+    """Around the brain lie dura and the inner table of the skull, dark but where agent is: generous masks keep some."""
+    dice = scene.dice.aside(2)
+    value = torch.stack([dice.uniform(bounds) for bounds in ((0.02, 0.3), (0.02, 0.35), (0.02, 0.6), (0.02, 0.3))], 1)
+    uneven = 1 + 0.4 * dice.field(scene.size, 8.0 / scene.voxel_mm, len(CHANNELS))
+    around = column(value) * uneven.clamp(min=0)
+    return scene.images * scene.brain + around * (1 - scene.brain)
 
 
 def resection_cavity(scene: Scene) -> Tensor:

@@ -11,6 +11,9 @@ from torch.nn import functional
 
 from napari_shaspec.simulate.settings import Range
 
+ASIDE = 2**40
+"""Further apart than any two seeds that cases are drawn from."""
+
 
 class Dice:
     """Draws for a batch: one generator, one device, one batch size.
@@ -24,9 +27,18 @@ class Dice:
     """
 
     def __init__(self, seed: int, batch: int, device: torch.device) -> None:
+        self.seed = seed
         self.generator = torch.Generator(device).manual_seed(seed)
         self.batch = batch
         self.device = device
+
+    def aside(self, stream: int) -> Dice:
+        """Other draws of the same seed, which take none of these away.
+
+        An effect that draws from here can be added, changed or left out, and all else of a case stays what it was:
+        before and after differ in that effect alone.
+        """
+        return Dice(self.seed + (1 + stream) * ASIDE, self.batch, self.device)
 
     def uniform(self, bounds: Range, *shape: int) -> Tensor:
         """(B, *shape) between the bounds."""

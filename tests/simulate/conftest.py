@@ -10,7 +10,8 @@ import torch
 
 from napari_shaspec.simulate import anatomy
 from napari_shaspec.simulate.anatomy import Template
-from napari_shaspec.simulate.case import BRAIN_CENTRE_MM, SimulatedBatch, simulate_batch
+from napari_shaspec.simulate.anatomy import BRAIN_CENTRE_MM
+from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
 from napari_shaspec.simulate.contrast import tissue_signal
 from napari_shaspec.simulate.fields import Dice
 from napari_shaspec.simulate.scene import CHANNELS, Scene
