@@ -151,7 +151,7 @@ def dura_and_sinuses(scene: Scene) -> Tensor:
 def meninges_and_bone(scene: Scene) -> Tensor:
     """Around the brain lie dura and the inner table of the skull, dark but where agent is: generous masks keep some."""
     dice = scene.dice.aside(2)
-    value = torch.stack([dice.uniform(bounds) for bounds in ((0.02, 0.3), (0.02, 0.35), (0.02, 0.6), (0.02, 0.3))], 1)
+    value = torch.stack([dice.uniform(bounds) for bounds in ((0.02, 0.3), (0.02, 0.35), (0.02, 0.4), (0.02, 0.3))], 1)
     uneven = 1 + 0.4 * dice.field(scene.size, 8.0 / scene.voxel_mm, len(CHANNELS))
     around = column(value) * uneven.clamp(min=0)
     return scene.images * scene.brain + around * (1 - scene.brain)

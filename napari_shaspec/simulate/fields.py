@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from napari_shaspec.simulate.settings import Range
-
-ASIDE = 2**40
-"""Further apart than any two seeds that cases are drawn from."""
 
 
 class Dice:
@@ -38,7 +36,9 @@ class Dice:
         An effect that draws from here can be added, changed or left out, and all else of a case stays what it was:
         before and after differ in that effect alone.
         """
-        return Dice(self.seed + (1 + stream) * ASIDE, self.batch, self.device)
+        # Torch's generator on a CPU looks at no more than 32 bits of a seed, so both numbers are mixed into those.
+        mixed = np.random.SeedSequence((self.seed, stream)).generate_state(1)
+        return Dice(int(mixed[0]), self.batch, self.device)
 
     def uniform(self, bounds: Range, *shape: int) -> Tensor:
         """(B, *shape) between the bounds."""

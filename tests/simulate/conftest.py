@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from napari_shaspec.simulate import anatomy
-from napari_shaspec.simulate.anatomy import Template
-from napari_shaspec.simulate.anatomy import BRAIN_CENTRE_MM
+from napari_shaspec.simulate.anatomy import BRAIN_CENTRE_MM, Template
 from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
 from napari_shaspec.simulate.contrast import tissue_signal
 from napari_shaspec.simulate.fields import Dice

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -100,3 +102,58 @@ def test_sulci_widen_and_close_within_the_same_brain(template: Template, growth:
     assert change > 1.1 if wider else change < 0.95
     torch.testing.assert_close(after.sum(1), before.sum(1), rtol=0, atol=1e-3)
     assert after.min() >= 0
+
+
+def folded(template: Template, points: Tensor, **settings: object) -> tuple[Tensor, Tensor]:
+    """Tissues at 2 mm before and after."""
+    before = template.sample(points)
+    after = anatomy.fold_cortex(Dice(4, 1, CPU), replace(TRAINING, **settings), before, points, 2.0)
+    return before, after
+
+
+@pytest.fixture(scope="module")
+def hemisphere() -> Tensor:
+    """Points 2 mm apart: a slab through the left half of the brain, above the ventricles and through them."""
+    return anatomy.grid_mm((40, 90, 24), 2.0, CPU) + torch.tensor([-40.0, -18.0, 30.0])
+
+
+def test_folding_shares_out_each_voxel_and_leaves_sure_tissue_alone(template: Template, hemisphere: Tensor) -> None:
+    before, after = folded(template, hemisphere)
+    assert after.min() >= 0
+    torch.testing.assert_close(after.sum(1), before.sum(1), rtol=0, atol=1e-3)
+    for tissue in (VENTRICLE, DEEP_GREY, WHITE):
+        sure = before[:, tissue] > 0.99
+        assert sure.any()
+        assert after[:, tissue][sure].min() > 0.75
+        assert after[:, tissue][sure].mean() > 0.98
+    _, same = folded(template, hemisphere, folding=(0.0, 0.0))
+    torch.testing.assert_close(same, before, rtol=0, atol=1e-3)
+
+
+def test_folding_makes_thin_sulci_between_cortex(template: Template, hemisphere: Tensor) -> None:
+    before, after = folded(template, hemisphere, folding=(1.0, 1.0), sulcus_half_width_mm=(1.0, 1.0))
+    band = before[:, CORTEX] > 0.4
+    assert after[:, SULCUS][band].std() > 1.5 * before[:, SULCUS][band].std()
+    fluid = (after[:, SULCUS] > 0.5) & band
+    assert 0.03 < fluid.sum() / band.sum() < 0.3
+    # Beside fluid lies cortex, a voxel of 2 mm or two further on, much more often than white matter.
+    near = torch.nn.functional.max_pool3d(fluid.float(), 5, stride=1, padding=2).bool() & band & ~fluid
+    assert after[:, CORTEX][near].mean() > 2 * after[:, WHITE][near].mean()
+
+
+def test_wider_sulci_hold_more_fluid(template: Template, hemisphere: Tensor) -> None:
+    narrow, wide = (
+        folded(template, hemisphere, sulcus_half_width_mm=(width, width))[1][:, SULCUS].sum() for width in (0.3, 1.5)
+    )
+    assert wide > 1.2 * narrow
+
+
+def test_sulci_run_inwards(template: Template, hemisphere: Tensor) -> None:
+    # Along a radius fluid changes more slowly than across it.
+    _, after = folded(template, hemisphere, folding=(1.0, 1.0))
+    inwards = hemisphere - torch.tensor(anatomy.BRAIN_CENTRE_MM)
+    inwards = inwards / inwards.norm(dim=-1, keepdim=True)
+    slope = torch.stack(torch.gradient(after[:, SULCUS], dim=(1, 2, 3)), -1)
+    band = template.sample(hemisphere)[:, CORTEX] > 0.4
+    along = (slope * inwards).sum(-1)[band].square().mean()
+    assert along < 0.7 * slope.square().sum(-1)[band].mean() / 3

@@ -152,6 +152,19 @@ def test_without_dura_and_sinuses_nothing_changes(make_scene: MakeScene) -> None
     assert not change(make_scene(dura_chance=0.0), contrast.dura_and_sinuses).any()
 
 
+def test_what_lies_around_the_brain_is_dark(make_scene: MakeScene) -> None:
+    scene = make_scene()
+    before = scene.images.clone()
+    after = contrast.meninges_and_bone(scene)
+    inside = (scene.brain > 0).expand_as(after)
+    assert torch.equal(after[inside], before[inside])
+    white = before[:, T1][scene.tissues[:, 4] > 0.9].mean()
+    for channel in (FLAIR, T1, T2):
+        around = after[:, channel][~inside[:, channel]]
+        assert around.min() >= 0
+        assert 0 < around.mean() < 0.5 * white
+
+
 def test_a_cavity_shows_fluid_and_belongs_to_no_region(make_scene: MakeScene) -> None:
     for seed in range(6):
         scene = make_scene(seed, cavity_chance=1.0)
@@ -230,8 +243,18 @@ def test_noise_is_rician(make_scene: MakeScene) -> None:
     assert float((noisy - scene.images)[bright].std()) == pytest.approx(0.05, rel=0.1)
 
 
+def test_generous_masks_keep_a_layer_around_the_brain(make_scene: MakeScene) -> None:
+    scene = make_scene(generous_mask_chance=1.0)
+    kept = (acquisition.brain_mask(scene) > 0).any(1, keepdim=True)
+    outer = torch.nn.functional.max_pool3d(scene.brain, 5, stride=1, padding=2) > 0
+    assert not kept[~outer].any()
+    assert kept[scene.brain > 0].float().mean() > 0.99
+    tight = (acquisition.brain_mask(make_scene(generous_mask_chance=0.0)) > 0).any(1, keepdim=True)
+    assert kept.sum() > 1.05 * tight.sum()
+
+
 def test_the_brain_mask_strips_all_but_the_brain(make_scene: MakeScene) -> None:
-    scene = make_scene()
+    scene = make_scene(generous_mask_chance=0.0)
     stripped = acquisition.brain_mask(scene)
     kept = stripped > 0
     inner = -torch.nn.functional.max_pool3d(-scene.brain, 5, stride=1, padding=2) > 0

@@ -19,6 +19,17 @@ def test_a_seed_makes_the_same_draws_again() -> None:
     assert not torch.equal(first.normal(5), other.normal(5))
 
 
+def test_draws_aside_are_others_and_take_none_away() -> None:
+    with_aside, without = Dice(3, 2, CPU), Dice(3, 2, CPU)
+    with_aside.normal(4)
+    without.normal(4)
+    first = with_aside.aside(1).normal(50)
+    assert torch.equal(with_aside.normal(50), without.normal(50))
+    assert torch.equal(first, without.aside(1).normal(50))  # whatever was drawn before
+    assert not torch.equal(first, without.aside(2).normal(50))
+    assert not torch.equal(first, Dice(3, 2, CPU).normal(50))
+
+
 def test_draws_keep_their_bounds() -> None:
     dice = Dice(0, 3, CPU)
     draw = dice.uniform((-2.0, 5.0), 400)
