@@ -21,6 +21,7 @@ from napari_shaspec.training.module import ShaSpecTraining
 
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
+CALIBRATED = "calibrated.safetensors"
 LOSSES = {"loss", "task", "dao", "dco"}
 AT_THE_END = {"steps", "calibration_cases"}
 """May change when a run is resumed: when it ends, and what is done then."""
@@ -43,8 +44,10 @@ class ExportWeights(Callback):
         self._since = time.monotonic()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Count from here."""
+        """Count from here; what was calibrated of the steps so far is out of date from here on."""
         self._since = time.monotonic()
+        if trainer.is_global_zero:
+            (self.folder / CALIBRATED).unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Where the run is, for the next start."""

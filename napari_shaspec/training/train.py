@@ -25,7 +25,7 @@ from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.training.calibration import ALL_SUBSETS, calibrate
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import HELD_OUT_FIRST
-from napari_shaspec.training.export import BEST, ExportWeights, provenance, rising_average
+from napari_shaspec.training.export import BEST, CALIBRATED, ExportWeights, provenance, rising_average
 from napari_shaspec.training.loading import Batches
 from napari_shaspec.training.module import ShaSpecTraining
 from napari_shaspec.training.pictures import SubsetPictures
@@ -34,7 +34,6 @@ from napari_shaspec.training.splits import Split, read_split, split_cases, write
 LAST = "last.ckpt"
 """Lightning's own file in the run's folder: it resumes the run, and is opened by nothing else."""
 
-CALIBRATED = "calibrated.safetensors"
 SPLIT = "split.json"
 
 
@@ -154,7 +153,6 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     chosen = choose_device(hardware.device)
     parts = _split(config, cases, split or out / SPLIT) if cases else None
     out.mkdir(parents=True, exist_ok=True)
-    (out / CALIBRATED).unlink(missing_ok=True)  # of the steps so far; a resumed run makes it anew
     lightning.seed_everything(config.seed, verbose=False)
     if hardware.precision == "auto":
         torch.set_float32_matmul_precision("high")

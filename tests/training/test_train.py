@@ -355,8 +355,15 @@ def test_a_run_does_not_end_on_weights_that_were_not_scored(
     with pytest.raises(ShaSpecError, match=r"more than the 3 steps .* last scored at step 2, found 3"):
         train(replace(longer, steps=3), tmp_path, device="cpu", progress=False, resume=True)
     assert (tmp_path / "weights.safetensors").read_bytes() == scored
+    # A refused start costs nothing; one that goes on makes what was calibrated before out of date.
+    calibrated = tmp_path / "calibrated.safetensors"
+    calibrated.write_bytes(scored)
+    with pytest.raises(ShaSpecError, match="to resume with seed = 7, found 8"):
+        train(replace(longer, seed=8), tmp_path, device="cpu", progress=False, resume=True)
+    assert calibrated.read_bytes() == scored
     train(replace(longer, steps=4), tmp_path, device="cpu", progress=False, resume=True)
     assert load_checkpoint(tmp_path / "weights.safetensors").training["step"] == 4
+    assert not calibrated.exists()
 
 
 def test_tensorboard_and_csv_say_the_same(tmp_path: Path, run: Callable[..., Path]) -> None:
