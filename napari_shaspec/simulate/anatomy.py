@@ -154,9 +154,9 @@ def fold_cortex(dice: Dice, settings: SimulatorSettings, tissues: Tensor, points
     """
     dice = dice.aside(1)
     from_centre = points_mm - torch.tensor(BRAIN_CENTRE_MM, device=dice.device)
-    depth = from_centre.norm(dim=-1, keepdim=True).clamp(min=1.0)
+    radius_mm = from_centre.norm(dim=-1, keepdim=True).clamp(min=1.0)
     # Noise that hardly changes towards the centre makes sheets that run inwards.
-    on_surface = from_centre * (FOLD_RADIUS_MM / depth) ** 0.7
+    on_surface = from_centre * (FOLD_RADIUS_MM / radius_mm) ** 0.7
     spacing_mm = dice.uniform(settings.fold_spacing_mm)
     knots = 2 * math.ceil(1.6 * FOLD_RADIUS_MM / settings.fold_spacing_mm[0]) + 1
     places = on_surface / (spacing_mm[:, None, None, None, None] * (knots - 1) / 2)

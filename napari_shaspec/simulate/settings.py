@@ -47,6 +47,13 @@ class SimulatorSettings:
         How often normal tissue gets means far from the table, as with unusual protocols.
     relaxation_chance
         How often relaxation times decide the contrast of all four images (relaxation.py), and not the table.
+    folding, hidden_fluid
+        How much folds weigh against what the template says, 0 for not at all; and the share of the template's cortex
+        that may be the fluid of sulci, which the average of many brains hides.
+    fold_spacing_mm, sulcus_half_width_mm, cortex_mm
+        About half the distance between two sulci; half of the fluid between two gyri; thickness of the cortex.
+    generous_mask_chance
+        How often skull stripping leaves a layer around the brain.
     tumour_counts
         Chance of 0, 1, 2, ... tumours.
     radius_mm, satellite_mm
