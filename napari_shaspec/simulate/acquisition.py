@@ -29,7 +29,7 @@ def misregistration(scene: Scene) -> Tensor:
 
 
 def point_spread(scene: Scene) -> Tensor:
-    """Finite k-space, motion and earlier resampling blur an image by up to 1.6 mm."""
+    """Finite k-space, motion and earlier resampling blur an image by up to 1.2 mm."""
     return blur(scene.images, scene.dice.uniform(scene.settings.blur_mm, len(CHANNELS)) / scene.voxel_mm)
 
 
@@ -74,7 +74,7 @@ def rician_noise(scene: Scene) -> Tensor:
 def brain_mask(scene: Scene) -> Tensor:
     """Skull stripping: one mask for all modalities, or now and then one for each, a voxel or two off; 0 outside.
 
-    Masks are tight, or generous: then they keep up to 5 mm of what lies around the brain.
+    Masks are tight, or generous: then they are smoother, and keep a few mm of what lies around the brain, at most 9.
     """
     dice, aside = scene.dice, scene.dice.aside(3)
     generous = aside.chance(scene.settings.generous_mask_chance, 1)
@@ -84,7 +84,8 @@ def brain_mask(scene: Scene) -> Tensor:
     common = torch.where(generous, aside.uniform((0.1, 0.4), 1), dice.uniform((0.35, 0.6), 1))
     own = torch.where(dice.chance(0.15, 1), dice.uniform((-0.15, 0.15), len(CHANNELS)), 0.0)
     # Bumps move the border of the brain; they make no islands outside it and no holes inside.
-    inside = (soft > 0.06) & (soft + bumps * (soft < 0.95) > column(common + own))
+    floor = torch.where(generous, 0.06, 0.1)
+    inside = (soft > column(floor)) & (soft + bumps * (soft < 0.95) > column(common + own))
     # What was stripped from every image cannot be labelled either.
     scene.ranks = torch.where(inside.any(1, keepdim=True), scene.ranks, 0.0)
     return torch.where(inside, scene.images.clamp(min=1e-3), 0.0)

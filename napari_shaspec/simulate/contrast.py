@@ -149,11 +149,18 @@ def dura_and_sinuses(scene: Scene) -> Tensor:
 
 
 def meninges_and_bone(scene: Scene) -> Tensor:
-    """Around the brain lie dura and the inner table of the skull, dark but where agent is: generous masks keep some."""
+    """Around the brain lie up to 4 mm of fluid, then dura and the inner table of the skull, dark but where agent is.
+
+    They show where masks are generous, and blur into the surface where they are not.
+    """
     dice = scene.dice.aside(2)
-    value = torch.stack([dice.uniform(bounds) for bounds in ((0.02, 0.3), (0.02, 0.35), (0.02, 0.4), (0.02, 0.3))], 1)
-    uneven = 1 + 0.4 * dice.field(scene.size, 8.0 / scene.voxel_mm, len(CHANNELS))
-    around = column(value) * uneven.clamp(min=0)
+    fluid = torch.tensor([scene.settings.means[modality][1] for modality in CHANNELS], device=dice.device)
+    fluid = fluid * (1 + 0.15 * dice.normal(len(CHANNELS)))
+    dark = torch.stack([dice.uniform(bounds) for bounds in ((0.02, 0.3), (0.02, 0.35), (0.02, 0.8), (0.02, 0.3))], 1)
+    uneven = (1 + 0.4 * dice.field(scene.size, 8.0 / scene.voxel_mm, len(CHANNELS))).clamp(min=0)
+    # A blur of 3 mm falls to one half at the surface and to a tenth 4 mm outside it.
+    near = blur(scene.brain, torch.full((dice.batch, 1), 3.0 / scene.voxel_mm, device=dice.device))
+    around = torch.where(near > column(dice.uniform((0.1, 0.6))), column(fluid), column(dark) * uneven)
     return scene.images * scene.brain + around * (1 - scene.brain)
 
 

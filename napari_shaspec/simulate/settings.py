@@ -23,13 +23,13 @@ TRAINING_MEANS = {
     Modality.FLAIR: (0.12, 0.18, 0.55, 0.52, 0.46, 0.92, 0.70, 0.82),
     Modality.T1: (0.20, 0.24, 0.55, 0.63, 0.80, 0.53, 0.42, 0.53),
     Modality.T1C: (0.20, 0.26, 0.57, 0.64, 0.80, 0.55, 0.45, 1.20),
-    Modality.T2: (1.45, 1.35, 0.58, 0.48, 0.40, 0.82, 1.00, 0.75),
+    Modality.T2: (1.65, 1.50, 0.58, 0.48, 0.40, 0.82, 1.00, 0.75),
 }
 HELD_OUT_MEANS = {
     Modality.FLAIR: (0.08, 0.14, 0.50, 0.50, 0.44, 0.84, 0.60, 0.74),
     Modality.T1: (0.14, 0.20, 0.48, 0.58, 0.72, 0.45, 0.36, 0.47),
     Modality.T1C: (0.16, 0.24, 0.52, 0.60, 0.74, 0.49, 0.39, 1.05),
-    Modality.T2: (1.60, 1.45, 0.62, 0.50, 0.44, 0.88, 1.08, 0.82),
+    Modality.T2: (1.85, 1.60, 0.62, 0.50, 0.44, 0.88, 1.08, 0.82),
 }
 
 
@@ -78,10 +78,10 @@ class SimulatorSettings:
     elastic_mm: tuple[Range, ...] = ((60.0, 5.0), (22.0, 1.8))
     ventricle_growth: Range = (-0.25, 1.0)
     sulcus_growth: Range = (-0.3, 0.7)
-    hidden_fluid: float = 0.4
+    hidden_fluid: float = 0.5
     folding: Range = (0.5, 1.0)
     fold_spacing_mm: Range = (6.0, 10.0)
-    sulcus_half_width_mm: Range = (0.2, 1.4)
+    sulcus_half_width_mm: Range = (0.2, 1.8)
     cortex_mm: Range = (2.2, 4.0)
     tumour_counts: tuple[float, ...] = (0.08, 0.74, 0.12, 0.04, 0.02)
     radius_mm: Range = (13.0, 40.0)
@@ -102,7 +102,7 @@ class SimulatorSettings:
     haemorrhage_chance: float = 0.12
     texture: Range = (0.01, 0.07)
     bias: Range = (0.0, 0.2)
-    blur_mm: Range = (0.0, 1.6)
+    blur_mm: Range = (0.0, 1.2)
     thick_slice_chance: float = 0.35
     thick_slice_mm: Range = (3.0, 6.5)
     misregistration_mm: float = 1.2
