@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_shaspec.simulate.fields import blur, column
+from napari_shaspec.simulate.fields import Stream, blur, column
 from napari_shaspec.simulate.scene import CHANNELS, Scene
 
 
@@ -76,8 +76,9 @@ def brain_mask(scene: Scene) -> Tensor:
 
     Masks are tight, or generous: then they are smoother, and keep a few mm of what lies around the brain, at most 9.
     """
-    dice, aside = scene.dice, scene.dice.aside(3)
+    dice, aside = scene.dice, scene.dice.aside(Stream.MASKS)
     generous = aside.chance(scene.settings.generous_mask_chance, 1)
+    # A blur of 4 mm falls to 0.4 about 1 mm outside a flat surface, to 0.1 at 5 mm; bumps add a millimetre or two.
     smooth_mm = torch.where(generous, 4.0, dice.uniform((1.0, 2.5), 1))
     soft = blur(scene.brain, smooth_mm / scene.voxel_mm)
     bumps = 0.12 * scene.field(20.0)

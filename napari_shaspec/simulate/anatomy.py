@@ -1,4 +1,4 @@
-"""Brains: tissue maps of the ICBM 152 template, moved, bent, and with ventricles and sulci of another size.
+"""Brains: tissue maps of the ICBM 152 template, moved, bent, folded, with ventricles and sulci of another size.
 
 Coordinates are millimetres in the template's RAS space, (B, X, Y, Z, 3); the grid's axes run along R, A, S.
 """
@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from napari_shaspec.simulate.fields import Dice, column, dilate
+from napari_shaspec.simulate.fields import Dice, Stream, column, dilate
 from napari_shaspec.simulate.settings import SimulatorSettings
 
 DEEP_MM = 22.0
@@ -138,6 +138,23 @@ def widen_sulci(dice: Dice, settings: SimulatorSettings, tissues: Tensor) -> Ten
     return grown * brain / grown.sum(1, keepdim=True).clamp(min=1e-3)
 
 
+def to_sheets_mm(dice: Dice, settings: SimulatorSettings, points_mm: Tensor, voxel_mm: float) -> Tensor:
+    """(B, 1, X, Y, Z): distance of points (B, X, Y, Z, 3) in the template to the nearest of random radial sheets."""
+    from_centre = points_mm - torch.tensor(BRAIN_CENTRE_MM, device=dice.device)
+    radius_mm = from_centre.norm(dim=-1, keepdim=True).clamp(min=1.0)
+    # Where smooth noise is 0 there are sheets. It is looked up at points drawn out to about one sphere, so that it
+    # changes little along a radius, and the sheets run inwards; drawn all the way, they would run on to the centre.
+    on_surface = from_centre * (FOLD_RADIUS_MM / radius_mm) ** 0.7
+    spacing_mm = dice.uniform(settings.fold_spacing_mm)
+    # A cube of knots that holds all of a head at the narrowest spacing.
+    knots = 2 * math.ceil(1.6 * FOLD_RADIUS_MM / settings.fold_spacing_mm[0]) + 1
+    places = on_surface / (spacing_mm[:, None, None, None, None] * (knots - 1) / 2)
+    noise = functional.grid_sample(dice.normal(1, knots, knots, knots), places, align_corners=True)
+    steepness = torch.stack(torch.gradient(noise, spacing=voxel_mm, dim=(2, 3, 4))).norm(dim=0)
+    # Where noise is flat near 0 the quotient would call everything near.
+    return noise.abs() / torch.maximum(steepness, 0.3 / column(spacing_mm))
+
+
 def fold_cortex(dice: Dice, settings: SimulatorSettings, tissues: Tensor, points_mm: Tensor, voxel_mm: float) -> Tensor:
     """Gyri and sulci where the template, an average of 152 people, has only a blurred mixture of fluid, grey and white.
 
@@ -151,30 +168,27 @@ def fold_cortex(dice: Dice, settings: SimulatorSettings, tissues: Tensor, points
         (B, 5, X, Y, Z) of the template.
     points_mm
         (B, X, Y, Z, 3), where in the template.
+
+    Returns
+    -------
+    Tensor
+        (B, 5, X, Y, Z), which share out each voxel as ``tissues`` do.
     """
-    dice = dice.aside(1)
-    from_centre = points_mm - torch.tensor(BRAIN_CENTRE_MM, device=dice.device)
-    radius_mm = from_centre.norm(dim=-1, keepdim=True).clamp(min=1.0)
-    # Noise that hardly changes towards the centre makes sheets that run inwards.
-    on_surface = from_centre * (FOLD_RADIUS_MM / radius_mm) ** 0.7
-    spacing_mm = dice.uniform(settings.fold_spacing_mm)
-    knots = 2 * math.ceil(1.6 * FOLD_RADIUS_MM / settings.fold_spacing_mm[0]) + 1
-    places = on_surface / (spacing_mm[:, None, None, None, None] * (knots - 1) / 2)
-    noise = functional.grid_sample(dice.normal(1, knots, knots, knots), places, align_corners=True)
-    steepness = torch.stack(torch.gradient(noise, spacing=voxel_mm, dim=(2, 3, 4))).norm(dim=0)
-    to_sheet_mm = noise.abs() / torch.maximum(steepness, 0.3 / column(spacing_mm))
+    dice = dice.aside(Stream.FOLDS)
+    distance_mm = to_sheets_mm(dice, settings, points_mm, voxel_mm)
     half_width_mm = column(dice.uniform(settings.sulcus_half_width_mm))
     inner_mm = half_width_mm + column(dice.uniform(settings.cortex_mm))
     edge_mm = max(0.4, 0.3 * voxel_mm)
-    beyond_fluid = torch.sigmoid((to_sheet_mm - half_width_mm) / edge_mm)
-    beyond_cortex = torch.sigmoid((to_sheet_mm - inner_mm) / edge_mm)
-    everywhere = torch.ones_like(noise)
+    beyond_fluid = torch.sigmoid((distance_mm - half_width_mm) / edge_mm)
+    beyond_cortex = torch.sigmoid((distance_mm - inner_mm) / edge_mm)
+    everywhere = torch.ones_like(distance_mm)
     # Where there is no white matter, at the crown of a gyrus, what lies far from every sulcus is cortex.
     cortex = beyond_fluid * (1 - 0.8 * beyond_cortex)
     evidence = torch.cat([everywhere, 1 - beyond_fluid, cortex, everywhere, beyond_cortex], 1)
-    # Only near what the template takes for cortex; sheets go on inwards, folds do not.
+    # Only near cortex and outer fluid of the template; sheets go on inwards, folds do not.
     near_cortex = dilate(tissues[:, 1:3].sum(1, keepdim=True), max(1, round(4 / voxel_mm))).clamp(max=1.0)
     strength = near_cortex * column(dice.uniform(settings.folding))
+    # Never quite 0: what the template is sure of outweighs any evidence.
     evidence = evidence.clamp(min=0.03) ** strength
     # Averaged over people, a sulcus leaves next to no fluid in the template's cortex.
     hidden = tissues[:, 2:3] * settings.hidden_fluid * strength

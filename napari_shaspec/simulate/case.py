@@ -95,6 +95,7 @@ def simulate_batch(
     pushed = tumour.push_aside(dice, settings, grid.expand(batch, -1, -1, -1, -1), seeds)
     bent = to_template(pushed) + anatomy.elastic(dice, settings, size, voxel_mm)
     tissues = anatomy.widen_sulci(dice, settings, template.sample(bent))
+    # Tumours grow in tissue without folds, and press shut those that they lie on: sulci would cut holes in oedema.
     scene = Scene(
         dice=dice,
         settings=settings,

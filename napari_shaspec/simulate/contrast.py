@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_shaspec.modalities import Modality
-from napari_shaspec.simulate.fields import blur, column, dilate
+from napari_shaspec.simulate.fields import Stream, blur, column, dilate
 from napari_shaspec.simulate.relaxation import draw_signals
 from napari_shaspec.simulate.scene import CHANNELS, Scene
 from napari_shaspec.simulate.settings import CLASSES, TISSUES
@@ -153,7 +153,7 @@ def meninges_and_bone(scene: Scene) -> Tensor:
 
     They show where masks are generous, and blur into the surface where they are not.
     """
-    dice = scene.dice.aside(2)
+    dice = scene.dice.aside(Stream.SURROUNDINGS)
     fluid = torch.tensor([scene.settings.means[modality][1] for modality in CHANNELS], device=dice.device)
     fluid = fluid * (1 + 0.15 * dice.normal(len(CHANNELS)))
     dark = torch.stack([dice.uniform(bounds) for bounds in ((0.02, 0.3), (0.02, 0.35), (0.02, 0.8), (0.02, 0.3))], 1)

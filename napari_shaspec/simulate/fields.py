@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -11,6 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_shaspec.simulate.settings import Range
+
+
+class Stream(IntEnum):
+    """Who draws aside of a case's other numbers; no number twice, or two effects would draw the same."""
+
+    FOLDS = 1
+    SURROUNDINGS = 2
+    MASKS = 3
 
 
 class Dice:
@@ -30,14 +39,14 @@ class Dice:
         self.batch = batch
         self.device = device
 
-    def aside(self, stream: int) -> Dice:
+    def aside(self, stream: Stream) -> Dice:
         """Other draws of the same seed, which take none of these away.
 
         An effect that draws from here can be added, changed or left out, and all else of a case stays what it was:
         before and after differ in that effect alone.
         """
         # Torch's generator on a CPU looks at no more than 32 bits of a seed, so both numbers are mixed into those.
-        mixed = np.random.SeedSequence((self.seed, stream)).generate_state(1)
+        mixed = np.random.SeedSequence((self.seed % 2**64, int(stream))).generate_state(1)
         return Dice(int(mixed[0]), self.batch, self.device)
 
     def uniform(self, bounds: Range, *shape: int) -> Tensor:

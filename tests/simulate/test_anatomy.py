@@ -157,3 +157,25 @@ def test_sulci_run_inwards(template: Template, hemisphere: Tensor) -> None:
     band = template.sample(hemisphere)[:, CORTEX] > 0.4
     along = (slope * inwards).sum(-1)[band].square().mean()
     assert along < 0.7 * slope.square().sum(-1)[band].mean() / 3
+
+
+def test_every_case_of_a_batch_has_folds_of_its_own(template: Template) -> None:
+    points = (anatomy.grid_mm((50, 60, 24), 3.0, CPU) + torch.tensor([0.0, -18.0, 40.0])).expand(3, -1, -1, -1, -1)
+    before = template.sample(points)
+    after = anatomy.fold_cortex(Dice(8, 3, CPU), TRAINING, before, points, 3.0)
+    torch.testing.assert_close(after.sum(1), before.sum(1), rtol=0, atol=1e-3)
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert (after[first] - after[second]).abs().max() > 0.5
+
+
+@pytest.mark.parametrize("spacing_mm", [6.0, 10.0])
+def test_sulci_are_about_twice_the_spacing_apart(spacing_mm: float) -> None:
+    # Along a circle around the brain's centre, at the radius of the cortex.
+    angle = torch.linspace(0, 2 * torch.pi, 2 * round(torch.pi * anatomy.FOLD_RADIUS_MM))[:-1]
+    circle = anatomy.FOLD_RADIUS_MM * torch.stack([angle.cos(), angle.sin(), torch.zeros_like(angle)], -1)
+    around = circle.reshape(1, -1, 1, 1, 3).expand(8, -1, 3, 3, 3) + torch.tensor(anatomy.BRAIN_CENTRE_MM)
+    settings = replace(TRAINING, fold_spacing_mm=(spacing_mm, spacing_mm))
+    distance = anatomy.to_sheets_mm(Dice(2, 8, CPU), settings, around, 1.0)[:, 0, :, 1, 1]
+    near = distance < 1.0
+    sulci = float((near[:, 1:] & ~near[:, :-1]).sum(1).float().mean())
+    assert 2 * torch.pi * anatomy.FOLD_RADIUS_MM / sulci == pytest.approx(2 * spacing_mm, rel=0.35)

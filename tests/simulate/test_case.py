@@ -160,3 +160,15 @@ def test_voxel_size_changes_the_grid_not_the_extent() -> None:
     for side, extent_mm, origin_mm in zip(coarse.grid.shape, CASE_EXTENT_MM, coarse.grid.affine[:3, 3], strict=True):
         assert extent_mm <= side * 8.0 < extent_mm + 64.0
         assert origin_mm == -(side - 1) / 2 * 8.0
+
+
+def test_folds_and_surroundings_leave_all_else_of_a_case_as_it_was(simulate: Callable[..., SimulatedBatch]) -> None:
+    plain = simulate(21, replace(TRAINING, folding=(0.0, 0.0)))
+    folded = simulate(21)
+    # Tumours grow before folds do, so sulci cut no holes in them.
+    assert torch.equal(plain.labels, folded.labels)
+    assert torch.equal(plain.images > 0, folded.images > 0)
+    assert (plain.images - folded.images).abs().max() > 0.1
+    narrow = simulate(21, replace(TRAINING, generous_mask_chance=0.0))
+    kept = (folded.images > 0) & (narrow.images > 0)
+    torch.testing.assert_close(folded.images[kept], narrow.images[kept])

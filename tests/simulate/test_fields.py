@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from napari_shaspec.simulate.fields import Dice, blur, column, dilate
+from napari_shaspec.simulate.fields import Dice, Stream, blur, column, dilate
 
 CPU = torch.device("cpu")
 
@@ -23,11 +23,13 @@ def test_draws_aside_are_others_and_take_none_away() -> None:
     with_aside, without = Dice(3, 2, CPU), Dice(3, 2, CPU)
     with_aside.normal(4)
     without.normal(4)
-    first = with_aside.aside(1).normal(50)
+    first = with_aside.aside(Stream.FOLDS).normal(50)
     assert torch.equal(with_aside.normal(50), without.normal(50))
-    assert torch.equal(first, without.aside(1).normal(50))  # whatever was drawn before
-    assert not torch.equal(first, without.aside(2).normal(50))
+    assert torch.equal(first, without.aside(Stream.FOLDS).normal(50))  # whatever was drawn before
+    assert not torch.equal(first, without.aside(Stream.MASKS).normal(50))
     assert not torch.equal(first, Dice(3, 2, CPU).normal(50))
+    assert not torch.equal(first, Dice(4, 2, CPU).aside(Stream.FOLDS).normal(50))
+    assert Dice(-3, 2, CPU).aside(Stream.FOLDS).normal(50).isfinite().all()
 
 
 def test_draws_keep_their_bounds() -> None:
