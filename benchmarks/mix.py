@@ -33,7 +33,9 @@ def main() -> None:
         parser.error("the two networks differ in shape")
     begin = first.state_dict()
     model.load_state_dict({name: begin[name].lerp(end, options.share) for name, end in model.state_dict().items()})
-    save_checkpoint(model, options.out, {"mixed": [str(options.share), second.sha256]}, second.statement)
+    # How the second was made stands in the header; the first is what it was started from, or is named by its hash.
+    mixed = {"share": options.share, "first": load_checkpoint(options.first).sha256, "second": second.sha256}
+    save_checkpoint(model, options.out, {**second.training, "mixed": mixed}, second.statement)
 
 
 if __name__ == "__main__":

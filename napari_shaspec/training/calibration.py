@@ -31,7 +31,7 @@ THRESHOLDS = np.arange(0.3, 0.96, 0.05)
 AS_GOOD = 0.005
 """Dice closer to the best than this is as good: a few cases cannot tell them apart."""
 
-SURE = 0.7
+SURE = 0.6
 """What a piece of tumour must reach somewhere: most that is found with less is none, and most that is found with more
 is some, on simulated cases kept out of training (docs/results.md)."""
 
