@@ -13,13 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from gap import local_mean
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_shaspec.evaluation.metrics import dice
 from napari_shaspec.inference.session import Session
 from napari_shaspec.io.cases import find_cases
-from napari_shaspec.modalities import Modality, parse_subset
+from napari_shaspec.modalities import parse_subset
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.regions import Region
 from napari_shaspec.volume import Case, foreground_mask
@@ -30,9 +31,7 @@ Mask = NDArray[np.bool_]
 
 def smooth(image: Image, brain: Mask, sd: float) -> Image:
     """Gaussian mean over the brain alone; ``sd`` in voxels, 0 in the background."""
-    share = ndimage.gaussian_filter(brain.astype(float), sd)
-    total: Image = ndimage.gaussian_filter(np.where(brain, image, 0.0), sd)
-    return np.where(brain, total / np.maximum(share, 1e-3), 0.0)
+    return np.where(brain, local_mean(image, brain, sd), 0.0)
 
 
 def power(image: Image, exponent: float) -> Image:
@@ -75,14 +74,15 @@ def main() -> None:
     parser.add_argument("--modalities", nargs="+", default=["t1", "t1c"])
     options = parser.parse_args()
     model = load_checkpoint(options.weights).model
-    chosen = sorted(parse_subset("+".join(options.modalities)), key=list(Modality).index)
+    chosen = parse_subset("+".join(options.modalities))
     for files in find_cases(options.cases):
         case = files.read()
         if case.truth is None:
             continue
         truth = np.asarray(case.truth.data) > 0
-        for modality in chosen:
-            volume = case.images[modality]
+        for modality, volume in case.images.items():
+            if modality not in chosen:
+                continue
             brain = foreground_mask(volume.data)
             for name, change in CHANGES.items():
                 image = change(np.asarray(volume.data, float), brain).astype(np.float32)

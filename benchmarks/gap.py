@@ -2,12 +2,12 @@
 
     python benchmarks/gap.py ../shared/data/glioma --count 30
 
-For every modality, of whole brains at 2 mm: the median of each tumour class, of four shells by their depth under the
+For every modality, of whole brains at 2 mm: the median of each tumour class, of five shells by their depth under the
 surface, and percentiles of the brain (all in the network's own units, spreads from the median), fine structure, shading
 and contrast. Printed are the 10th, 50th and 90th percentile of that over simulated cases of the training setting, the
 value of each real case, and the share of the simulated cases below it. A real case below or above them all shows what
-the simulator does not draw. No network is
-asked; but ranges that are set by it are set by those real cases, so it counts as a look at them.
+the simulator does not draw. No network is asked; but ranges that are set by it are set by those real cases, so it
+counts as a look at them. Cases without a label map are left out.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ FIRST_SEED = 5_000_000
 CLASSES = {"oedema": Label.ED, "core": Label.NCR_NET, "enhancing": Label.ET}
 
 
-def local_mean(values: NDArray[np.float64], where: NDArray[np.bool_], sd_mm: float) -> NDArray[np.float64]:
-    """Gaussian mean of the values over those places alone."""
-    share = ndimage.gaussian_filter(where.astype(float), sd_mm / VOXEL_MM)
-    total = ndimage.gaussian_filter(np.where(where, values, 0.0), sd_mm / VOXEL_MM)
+def local_mean(values: NDArray[np.float64], where: NDArray[np.bool_], sd: float) -> NDArray[np.float64]:
+    """Gaussian mean of the values over those places alone; ``sd`` in voxels."""
+    share = ndimage.gaussian_filter(where.astype(float), sd)
+    total = ndimage.gaussian_filter(np.where(where, values, 0.0), sd)
     mean: NDArray[np.float64] = total / np.maximum(share, 1e-3)
     return mean
 
@@ -55,15 +55,15 @@ def numbers_of(volume: Volume, truth: Volume) -> dict[str, float]:
         where = label & brain
         if where.sum() > 50:
             found[f"{name}, median"] = float(np.median(units[where]))
-            found[f"{name}, fine structure"] = float((units - local_mean(units, where, 3.0))[where].std())
+            found[f"{name}, fine structure"] = float((units - local_mean(units, where, 3.0 / VOXEL_MM))[where].std())
     normal = brain & ~ndimage.binary_dilation(np.any(list(labels.values()), 0), iterations=3)
     depth_mm = ndimage.distance_transform_edt(brain) * VOXEL_MM
     for outer, inner in pairwise(SHELLS_MM):
         shell = normal & (depth_mm > outer) & (depth_mm <= inner)
         found[f"{outer:.0f} to {inner:.0f} mm deep, median"] = float(np.median(units[shell]))
     deep = normal & (depth_mm > 10)
-    found["fine structure, 10 mm deep"] = float((units - local_mean(units, normal, 3.0))[deep].std())
-    shading = local_mean(units, normal, 25.0)[deep]
+    found["fine structure, 10 mm deep"] = float((units - local_mean(units, normal, 3.0 / VOXEL_MM))[deep].std())
+    shading = local_mean(units, normal, 25.0 / VOXEL_MM)[deep]
     found["shading, 5 % to 95 %"] = float(np.subtract(*np.quantile(shading, (0.95, 0.05))))
     for percent in PERCENTILES:
         found[f"brain, {percent} %"] = float(np.percentile(units[brain], percent))
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=30, help="of simulated cases")
     parser.add_argument("--settings", choices=list(SETTINGS), default="training")
     options = parser.parse_args()
-    real = {files.name: compared(files.read()) for files in find_cases(options.cases)}
+    real = {files.name: compared(files.read()) for files in find_cases(options.cases) if files.truth is not None}
     simulated = [
         compared(simulate_case(FIRST_SEED + index, f"{index}", VOXEL_MM, SETTINGS[options.settings]))
         for index in range(options.count)

@@ -25,16 +25,16 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="of the second, from 0 to 1")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    first, second = load_checkpoint(options.first).model, load_checkpoint(options.second)
-    model = second.model
-    if not (isinstance(first, ShaSpec) and isinstance(model, ShaSpec)):
+    first, second = load_checkpoint(options.first), load_checkpoint(options.second)
+    start, model = first.model, second.model
+    if not (isinstance(start, ShaSpec) and isinstance(model, ShaSpec)):
         parser.error("both have to be networks of this program, none of the released code")
-    if replace(first.config, sure=model.config.sure) != model.config:
+    if replace(start.config, sure=model.config.sure) != model.config:
         parser.error("the two networks differ in shape")
-    begin = first.state_dict()
+    begin = start.state_dict()
     model.load_state_dict({name: begin[name].lerp(end, options.share) for name, end in model.state_dict().items()})
-    # How the second was made stands in the header; the first is what it was started from, or is named by its hash.
-    mixed = {"share": options.share, "first": load_checkpoint(options.first).sha256, "second": second.sha256}
+    # How the second was made stays in the header; the two files are told by their hashes.
+    mixed = {"share": options.share, "first": first.sha256, "second": second.sha256}
     save_checkpoint(model, options.out, {**second.training, "mixed": mixed}, second.statement)
 
 
