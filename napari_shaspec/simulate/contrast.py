@@ -22,6 +22,7 @@ def class_means(scene: Scene) -> Tensor:
     """(B, 4, 8) mean of each class in each modality: from a table, or from relaxation times; tumour can be seen."""
     dice, settings = scene.dice, scene.settings
     means, solid = _table_means(scene)
+    means = _by_spin_echo(scene, means)
     if settings.relaxation_chance:
         # White matter keeps what the table gives it: other effects add to that scale.
         signals = draw_signals(dice, solid) * means[:, :, 4:5]
@@ -54,6 +55,22 @@ def _table_means(scene: Scene) -> tuple[Tensor, Tensor]:
     as_on_t1 = table[T1C, 5:7] + means[:, T1, 5:7] - table[T1, 5:7]
     means[:, T1C, 5:7] = torch.where(same, means[:, T1, 5:7], as_on_t1)
     return means, solid
+
+
+def _by_spin_echo(scene: Scene, means: Tensor) -> Tensor:
+    """A T1 by spin echo, and the T1c after it, tells little of grey from white matter; the table's is by inversion.
+
+    Every tissue but fluid and what enhances moves towards white matter, to no less than a fifth of its distance.
+    """
+    dice, settings = scene.dice.aside(Stream.SPIN_ECHO), scene.settings
+    left = torch.where(dice.chance(settings.spin_echo_chance, 1), dice.uniform((0.2, 1.0), 1), 1.0)
+    closer = means.clone()
+    for channel, classes in ((T1, (2, 3, 5, 6, 7)), (T1C, (2, 3))):
+        white = means[:, channel, 4:5]
+        closer[:, channel, classes] = white + left * (means[:, channel, classes] - white)
+    # What agent does not reach changes on T1c as on T1.
+    closer[:, T1C, 5:7] += (closer - means)[:, T1, 5:7]
+    return closer
 
 
 def tissue_signal(scene: Scene) -> Tensor:

@@ -20,6 +20,7 @@ class Stream(IntEnum):
     FOLDS = 1
     SURROUNDINGS = 2
     MASKS = 3
+    SPIN_ECHO = 4
 
 
 class Dice:

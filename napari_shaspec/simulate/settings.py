@@ -23,7 +23,7 @@ TRAINING_MEANS = {
     Modality.FLAIR: (0.12, 0.18, 0.55, 0.52, 0.46, 0.92, 0.70, 0.82),
     Modality.T1: (0.20, 0.24, 0.55, 0.63, 0.80, 0.53, 0.42, 0.53),
     Modality.T1C: (0.20, 0.26, 0.57, 0.64, 0.80, 0.55, 0.45, 1.20),
-    Modality.T2: (1.65, 1.50, 0.58, 0.48, 0.40, 0.82, 1.00, 0.75),
+    Modality.T2: (1.95, 1.80, 0.56, 0.50, 0.47, 0.95, 1.20, 0.88),
 }
 HELD_OUT_MEANS = {
     Modality.FLAIR: (0.08, 0.14, 0.50, 0.50, 0.44, 0.84, 0.60, 0.74),
@@ -45,6 +45,8 @@ class SimulatorSettings:
         Standard deviation of those means between cases.
     wild_contrast_chance
         How often normal tissue gets means far from the table, as with unusual protocols.
+    spin_echo_chance
+        How often T1 and T1c are by spin echo, with less contrast between all tissues but fluid.
     relaxation_chance
         How often relaxation times decide the contrast of all four images (relaxation.py), and not the table.
     folding, hidden_fluid
@@ -72,13 +74,14 @@ class SimulatorSettings:
     tissue_jitter: float = 0.10
     tumour_jitter: float = 0.16
     wild_contrast_chance: float = 0.10
+    spin_echo_chance: float = 0.5
     relaxation_chance: float = 0.0
     rotation_degrees: float = 14.0
     scale: Range = (0.88, 1.10)
     elastic_mm: tuple[Range, ...] = ((60.0, 5.0), (22.0, 1.8))
     ventricle_growth: Range = (-0.25, 1.0)
     sulcus_growth: Range = (-0.3, 0.7)
-    hidden_fluid: float = 0.5
+    hidden_fluid: float = 0.35
     folding: Range = (0.5, 1.0)
     fold_spacing_mm: Range = (6.0, 10.0)
     sulcus_half_width_mm: Range = (0.2, 1.8)
@@ -118,6 +121,8 @@ HELD_OUT = replace(
     tissue_jitter=0.07,
     tumour_jitter=0.12,
     wild_contrast_chance=0.0,
+    spin_echo_chance=0.0,
+    hidden_fluid=0.5,
     elastic_mm=((45.0, 4.5), (18.0, 1.5)),
     octaves=(0.7, 0.7, 0.3),
     anisotropy=(0.6, 1.6),

@@ -172,3 +172,10 @@ def test_folds_and_surroundings_leave_all_else_of_a_case_as_it_was(simulate: Cal
     narrow = simulate(21, replace(TRAINING, generous_mask_chance=0.0))
     kept = (folded.images > 0) & (narrow.images > 0)
     torch.testing.assert_close(folded.images[kept], narrow.images[kept])
+
+
+def test_spin_echo_changes_t1_and_t1c_alone(simulate: Callable[..., SimulatedBatch]) -> None:
+    without, with_echo = (simulate(22, replace(TRAINING, spin_echo_chance=chance)) for chance in (0.0, 1.0))
+    assert torch.equal(without.labels, with_echo.labels)
+    unchanged = [(before == after).all() for before, after in zip(without.images[0], with_echo.images[0], strict=True)]
+    assert unchanged == [True, False, False, True]

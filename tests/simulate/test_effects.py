@@ -52,6 +52,25 @@ def test_means_keep_what_can_be_seen(make_scene: MakeScene) -> None:
         assert bool((means[:, T1C, CLASSES.index("enhancing")] > others.amax(1) + 0.19).all())
 
 
+def test_spin_echo_shrinks_contrast_between_grey_and_white_and_leaves_fluid_and_agent(make_scene: MakeScene) -> None:
+    grey, white = CLASSES.index("cortex"), CLASSES.index("white")
+    shares = []
+    for seed in range(10):
+        with_echo = contrast.class_means(make_scene(seed, spin_echo_chance=1.0))
+        without = contrast.class_means(make_scene(seed, spin_echo_chance=0.0))
+        untouched = [CLASSES.index(name) for name in ("ventricle", "sulcus", "white")]
+        assert torch.equal(with_echo[:, :, untouched], without[:, :, untouched])
+        assert torch.equal(with_echo[:, [FLAIR, T2]], without[:, [FLAIR, T2]])
+        for channel in (T1, T1C):
+            share = (with_echo[:, channel, grey] - with_echo[:, channel, white]) / (
+                without[:, channel, grey] - without[:, channel, white]
+            )
+            shares.append(share)
+    every = torch.cat(shares)
+    assert 0.19 < every.min() < 0.5
+    assert 0.7 < every.max() < 1.01
+
+
 @pytest.mark.parametrize("settings", [TRAINING, HELD_OUT], ids=["training", "held-out"])
 def test_what_does_not_enhance_looks_on_t1c_as_on_t1(make_scene: MakeScene, settings: SimulatorSettings) -> None:
     table = torch.tensor([settings.means[modality] for modality in CHANNELS])[:, 5:7]
