@@ -77,7 +77,8 @@ class ExportWeights(Callback):
         """Kept by Lightning for a resumed run."""
         return {
             "best": self.best,
-            "seconds": self.seconds,
+            # What passed since the last scoring counts too: a run that is stopped goes on from here.
+            "seconds": self.seconds + time.monotonic() - self._since,
             "provenance": self.provenance,
             "step": self.step,
             "scored": self.scored,

@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -324,6 +325,22 @@ def test_a_run_of_an_older_version_knows_no_new_options(config: TrainConfig, tmp
     ExportWeights(tmp_path, {"train_config": longer.to_dict()}, "").load_state_dict(
         state | {"provenance": {"train_config": entries}}
     )
+
+
+def test_a_stopped_run_counts_the_time_since_it_was_last_scored(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("napari_shaspec.training.export.time.monotonic", lambda: now[0])
+    first, second = (ExportWeights(tmp_path, {"train_config": config.to_dict()}, "") for _ in range(2))
+    now[0] = 130.0
+    state = first.state_dict()
+    assert state["seconds"] == 30.0
+    second.load_state_dict(state)
+    now[0] = 200.0
+    second.on_train_start(cast("Any", SimpleNamespace(is_global_zero=False)), cast("Any", None))
+    now[0] = 207.0
+    assert second.state_dict()["seconds"] == 37.0
 
 
 def test_a_run_can_be_brought_to_an_end_early(
