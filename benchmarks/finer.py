@@ -74,8 +74,7 @@ def main() -> None:
         truth = labels_to_masks(case.truth.data)
         for name, found in ways(model, case, subsets, options.voxels):
             table = [
-                [dice(found[subset][place] >= 0.5, truth[region]) for place, region in enumerate(Region)]
-                for subset in subsets
+                [dice(found[subset][place] >= 0.5, truth[place]) for place in range(len(Region))] for subset in subsets
             ]
             scores.setdefault(name, []).append(100 * np.array(table))
     for name, tables in scores.items():
