@@ -1,152 +1,28 @@
-"""Tensors out of a file that `torch.save` wrote, without running anything that it says.
+"""Weights out of a file that `torch.save` wrote: a zip archive of a pickle and one entry for each storage.
 
-Such a file is a zip archive of a pickle and one entry for each storage. Here every name that the pickle mentions
-becomes an inert stand-in, made for this file alone; what rebuilds a tensor becomes a description of it. No class of the
-file is imported, no function called. Storages are read when a tensor is asked for, and only then.
+The pickle is read by `inert`, which runs nothing of it. Storages are read when a tensor is asked for, and only then.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import pickle
 import struct
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
-
-STORAGES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
-
-HARMLESS = {"argparse", "array", "collections", "copyreg", "datetime", "decimal", "enum", "fractions", "logging"}
-HARMLESS |= {"pathlib", "random", "threading", "types", "typing", "uuid", "_codecs", "_thread"}
-"""Parts of the standard library that honest checkpoints mention; of them, too, nothing is imported or called."""
-
-HARMLESS_BUILTINS = {"set", "frozenset", "slice", "range", "complex", "bytearray", "object", "int", "float", "bool"}
-HARMLESS_BUILTINS |= {"str", "bytes", "list", "dict", "tuple", "type", "Ellipsis", "getattr"}
+from napari_shaspec.model.released.inert import Described, Inert, damaged, structure
 
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files of torch before 1.6 begin."""
 
 DEEPEST = 100
 MOST_MODULES = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Storage:
-    """What the pickle says of a storage: the name of its entry and what it holds."""
-
-    key: str
-    dtype: torch.dtype
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Described:
-    """What the pickle says of a tensor."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class _Inert:
-    """Stands for an object of any class: takes whatever it is given and does nothing."""
-
-    state: object = None
-
-    def __new__(cls, *_: object, **__: object) -> _Inert:
-        return object.__new__(cls)
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        self.state = state
-
-    def __call__(self, *_: object, **__: object) -> _Inert:
-        return _Inert()
-
-    def __setitem__(self, key: object, value: object) -> None:
-        pass
-
-    def append(self, value: object) -> None:
-        """A list's."""
-
-    def extend(self, values: object) -> None:
-        """A list's."""
-
-    def add(self, value: object) -> None:
-        """A set's."""
-
-
-class _InertUnpickler(pickle.Unpickler):
-    """Reads the structure of a pickle; see the module."""
-
-    def __init__(self, file: io.BytesIO, name: str) -> None:
-        super().__init__(file)
-        self._name = name
-
-    def find_class(self, module: str, name: str) -> Any:
-        """A stand-in that is made afresh each time, so that a pickle can change nothing that outlives it."""
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, shape, strides, *_: _described(storage, offset, shape, strides, self._name)
-        if (module, name) in {
-            ("torch._utils", "_rebuild_parameter"),
-            ("torch._utils", "_rebuild_parameter_with_state"),
-        }:
-            return lambda data, *_: data
-        if (module, name) == ("torch._tensor", "_rebuild_from_type_v2"):
-            return lambda rebuild, _kind, arguments, _state: rebuild(*arguments)
-        if (module, name) in {("collections", "OrderedDict"), ("collections", "defaultdict")}:
-            return type("Entries", (dict,), {"__init__": lambda self, *_: None, "__setstate__": lambda self, _: None})
-        package = module.partition(".")[0]
-        harmless = name in HARMLESS_BUILTINS if package in {"builtins", "__builtin__"} else package in HARMLESS
-        if not harmless and (package in sys.stdlib_module_names or package == "__builtin__"):
-            raise ShaSpecError(
-                "a checkpoint that holds weights",
-                f"{self._name}, which wants {module}.{name} to be run",
-                "Nothing was run. Open this file with no other program, and get the weights from a source you trust",
-            )
-        return type(name.rpartition(".")[2] or "nameless", (_Inert,), {})
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        """A storage: ("storage", class, key, device, count)."""
-        kind, storage_class, key, _device, count = pid
-        dtype = STORAGES.get(getattr(storage_class, "__name__", ""))
-        if kind != "storage" or dtype is None or not isinstance(key, str) or not _is_index(count):
-            _damaged(self._name, "a storage of an unknown kind")
-        return _Storage(key, dtype, count)
-
-
-def _described(storage: Any, offset: Any, shape: Any, strides: Any, name: str) -> _Described:
-    sizes = (offset, *shape, *strides)
-    if not isinstance(storage, _Storage) or not all(map(_is_index, sizes)) or len(shape) != len(strides):
-        _damaged(name, "a tensor of impossible shape")
-    return _Described(storage, offset, tuple(shape), tuple(strides))
-
-
-def _is_index(value: object) -> bool:
-    return type(value) is int and value >= 0
 
 
 class SavedModule:
@@ -171,17 +47,17 @@ class SavedModule:
                 names = archive.namelist()
                 pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
                 if len(pickles) != 1:
-                    _damaged(path.name, "no data.pkl, or several")
+                    damaged(path.name, "no data.pkl, or several")
                 self._folder = pickles[0].removesuffix("data.pkl")
                 order = f"{self._folder}byteorder"
                 if order in names and self._read(archive, order) == b"big":
-                    _damaged(path.name, "numbers in big-endian order")
-                content = _InertUnpickler(io.BytesIO(self._read(archive, pickles[0])), path.name).load()
+                    damaged(path.name, "numbers in big-endian order")
+                content = structure(self._read(archive, pickles[0]), path.name)
         except ShaSpecError:
             raise
         # Any class of error: what a broken pickle raises has no bounds, and none of it is a bug of this program.
         except Exception as error:  # noqa: BLE001
-            _damaged(path.name, f"{type(error).__name__}: {error}")
+            damaged(path.name, f"{type(error).__name__}: {error}")
         self.iterations = _iterations(content)
         self.attention = False
         self._tensors = self._found(content)
@@ -213,10 +89,10 @@ class SavedModule:
                 try:
                     tensor = self._tensor(archive, self._tensors[name])
                 except (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError, struct.error) as error:
-                    _damaged(self.path.name, f"{name} cannot be read: {error}")
+                    damaged(self.path.name, f"{name} cannot be read: {error}")
                 yield new, tensor
 
-    def _tensor(self, archive: zipfile.ZipFile, described: _Described) -> Tensor:
+    def _tensor(self, archive: zipfile.ZipFile, described: Described) -> Tensor:
         storage = described.storage
         entry = f"{self._folder}data/{storage.key}"
         reach = described.offset + 1 + sum((side - 1) * step for side, step in _steps(described))
@@ -232,20 +108,20 @@ class SavedModule:
     def _read(self, archive: zipfile.ZipFile, name: str) -> bytes:
         # torch never compresses; a few bytes that unpack to terabytes are no checkpoint.
         if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
-            _damaged(self.path.name, "compressed entries")
+            damaged(self.path.name, "compressed entries")
         return archive.read(name)
 
-    def _found(self, content: object) -> dict[str, _Described]:
+    def _found(self, content: object) -> dict[str, Described]:
         for candidate in _candidates(content):
             found = dict(self._walked(candidate))
             if found:
                 return found
         return {}
 
-    def _walked(self, node: object) -> Iterator[tuple[str, _Described]]:
+    def _walked(self, node: object) -> Iterator[tuple[str, Described]]:
         if isinstance(node, dict):  # a state dict
             for name, tensor in node.items():
-                if isinstance(name, str) and isinstance(tensor, _Described):
+                if isinstance(name, str) and isinstance(tensor, Described):
                     yield _without_wrapper(name), tensor
             return
         pending: list[tuple[str, object, int]] = [("", node, 0)]
@@ -257,12 +133,12 @@ class SavedModule:
             self.attention |= state.get("self_att") in (True, 1)
             for kind in ("_parameters", "_buffers"):
                 for name, tensor in _entries(state.get(kind)):
-                    if isinstance(tensor, _Described):
+                    if isinstance(tensor, Described):
                         yield _without_wrapper(prefix + name), tensor
             if depth < DEEPEST:
                 children = [(f"{prefix}{name}.", child, depth + 1) for name, child in _entries(state.get("_modules"))]
                 pending += reversed(children)
-        _damaged(self.path.name, "modules without end")
+        damaged(self.path.name, "modules without end")
 
 
 def is_pickled(path: Path) -> bool:
@@ -291,7 +167,7 @@ def _iterations(content: object) -> int | None:
 
 
 def _state(module: object) -> dict[Any, Any]:
-    state = module.state if isinstance(module, _Inert) else None
+    state = module.state if isinstance(module, Inert) else None
     if isinstance(state, tuple) and state:  # with slots
         state = state[0]
     return state if isinstance(state, dict) else {}
@@ -310,11 +186,5 @@ def _without_wrapper(name: str) -> str:
     return name
 
 
-def _steps(described: _Described) -> Iterator[tuple[int, int]]:
+def _steps(described: Described) -> Iterator[tuple[int, int]]:
     return zip(described.shape, described.strides, strict=True)
-
-
-def _damaged(name: str, found: str) -> NoReturn:
-    raise ShaSpecError(
-        "a checkpoint that torch.save has written in full", f"{name} with {found}", "Get or save the file again"
-    )
