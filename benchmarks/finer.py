@@ -1,9 +1,10 @@
-"""Whether the weights answer better on finer voxels than they were trained at, or with that of the mirror image.
+"""Whether the weights answer better on finer voxels than those of training, or together with the mirror image.
 
     python benchmarks/finer.py ../shared/data/glioma --voxels 2 1.75 1.5
 
 Dice of ET, TC and WT in percent, means over the cases, for all modalities and some subsets; then the whole tumour of
-each case with all modalities. A mean of answers is the mean of their probabilities.
+each case with all modalities. A mean of answers is the mean of their probabilities. Cases without a label map are
+left out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from napari_shaspec.io.cases import find_cases
 from napari_shaspec.modalities import Modality, parse_subset
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
-from napari_shaspec.regions import Region, labels_to_masks
+from napari_shaspec.regions import labels_to_masks, nested_masks
 from napari_shaspec.volume import Case
 
 Answers = dict[frozenset[Modality], NDArray[np.float32]]
@@ -34,7 +35,7 @@ def answers(model: ShaSpec, case: Case, subsets: list[frozenset[Modality]], *, m
         images = {modality: image.with_data(image.data[::-1].copy()) for modality, image in case.images.items()}
         case = Case(case.name, images, None)
     session = Session(model, case)
-    found = {subset: np.asarray(session.predict(subset).probabilities, np.float32) for subset in subsets}
+    found = {subset: session.predict(subset).probabilities for subset in subsets}
     return {subset: values[:, ::-1] if mirrored else values for subset, values in found.items()}
 
 
@@ -70,12 +71,12 @@ def main() -> None:
     scores: dict[str, list[NDArray[np.float64]]] = {}
     for files in find_cases(options.folder):
         case = files.read()
-        assert case.truth is not None
+        if case.truth is None:
+            continue
         truth = labels_to_masks(case.truth.data)
         for name, found in ways(model, case, subsets, options.voxels):
-            table = [
-                [dice(found[subset][place] >= 0.5, truth[place]) for place in range(len(Region))] for subset in subsets
-            ]
+            masks = [nested_masks(found[subset]) for subset in subsets]
+            table = [[dice(mask, reference) for mask, reference in zip(each, truth, strict=True)] for each in masks]
             scores.setdefault(name, []).append(100 * np.array(table))
     for name, tables in scores.items():
         print(f"{name}: WT of each case, all modalities: {' '.join(f'{table[0, -1]:.0f}' for table in tables)}")
