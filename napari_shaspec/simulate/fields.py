@@ -21,6 +21,7 @@ class Stream(IntEnum):
     SURROUNDINGS = 2
     MASKS = 3
     SPIN_ECHO = 4
+    OUTLINES = 5
 
 
 class Dice:

@@ -67,11 +67,11 @@ class SimulatorSettings:
     boundary_noise
         How far a tumour's surface departs from an ellipsoid, relative to its radius.
     octaves
-        Relative weight of the noise at a half, a quarter, an eighth ... of the radius.
+        Relative weight of the noise at the radius, a half of it, a quarter ..., drawn for each case.
     """
 
     means: dict[Modality, tuple[float, ...]] = field(default_factory=lambda: dict(TRAINING_MEANS))
-    tissue_jitter: float = 0.10
+    tissue_jitter: float = 0.12
     tumour_jitter: float = 0.16
     wild_contrast_chance: float = 0.10
     spin_echo_chance: float = 0.5
@@ -87,11 +87,11 @@ class SimulatorSettings:
     sulcus_half_width_mm: Range = (0.2, 1.8)
     cortex_mm: Range = (2.2, 4.0)
     tumour_counts: tuple[float, ...] = (0.08, 0.74, 0.12, 0.04, 0.02)
-    radius_mm: Range = (13.0, 40.0)
+    radius_mm: Range = (10.0, 40.0)
     satellite_mm: Range = (5.0, 20.0)
-    anisotropy: Range = (0.7, 1.4)
-    boundary_noise: Range = (0.05, 0.28)
-    octaves: tuple[float, ...] = (1.0, 0.5, 0.2)
+    anisotropy: Range = (0.6, 1.5)
+    boundary_noise: Range = (0.04, 0.32)
+    octaves: tuple[Range, ...] = ((1.0, 1.0), (0.3, 0.9), (0.1, 0.5))
     core_fraction: Range = (0.35, 0.95)
     rim_fraction: Range = (0.08, 0.6)
     no_enhancement_chance: float = 0.25
@@ -124,7 +124,8 @@ HELD_OUT = replace(
     spin_echo_chance=0.0,
     hidden_fluid=0.5,
     elastic_mm=((45.0, 4.5), (18.0, 1.5)),
-    octaves=(0.7, 0.7, 0.3),
+    radius_mm=(13.0, 40.0),
+    octaves=((0.7, 0.7), (0.7, 0.7), (0.3, 0.3)),
     anisotropy=(0.6, 1.6),
     boundary_noise=(0.08, 0.26),
     rim_fraction=(0.12, 0.5),

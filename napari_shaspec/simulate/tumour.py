@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from napari_shaspec.simulate.fields import Dice, column
+from napari_shaspec.simulate.fields import Dice, Stream, column
 from napari_shaspec.simulate.settings import SimulatorSettings
 
 OEDEMA, CORE, ENHANCING = 1, 2, 3
@@ -94,8 +94,10 @@ def one_tumour(
     distance = (offset_mm.flatten(1, 3) @ axes).norm(dim=-1).reshape(offset_mm.shape[:-1])[:, None]
     distance = distance / column(radius_mm).clamp(min=1.0)
     typical_mm = float(radius_mm[radius_mm > 0].mean())
+    # Smooth or ragged is a matter of the disease: one draw for all tumours of a case.
+    aside = dice.aside(Stream.OUTLINES)
     noise = sum(
-        weight * dice.field(size, typical_mm * 0.5**octave / voxel_mm, 2)
+        column(aside.uniform(weight)) * dice.field(size, typical_mm * 0.5**octave / voxel_mm, 2)
         for octave, weight in enumerate(settings.octaves)
     )
     noise = noise * column(dice.uniform(settings.boundary_noise))
