@@ -145,3 +145,32 @@ def test_tumours_of_a_batch_are_their_own(points: Tensor, tissues: Tensor) -> No
     ranks = tumour.grow(Dice(0, 2, CPU), TRAINING, points, seeds, both, VOXEL_MM)
     assert bool(ranks[0].any())
     assert not ranks[1].any()
+
+
+def test_weight_of_the_finer_octaves_makes_a_surface_ragged(points: Tensor, tissues: Tensor) -> None:
+    white = torch.zeros_like(tissues)
+    white[:, 4] = 1.0  # nothing but noise shapes the tumour
+
+    def surface(finer: float) -> float:
+        """Faces between tumour and the rest for each voxel of tumour to the power 2/3, which has no size."""
+        inside = grown(
+            points,
+            white,
+            boundary_noise=(0.2, 0.2),
+            octaves=((1.0, 1.0), (finer, finer), (finer, finer)),
+        )[0, 0].gt(0)
+        faces = sum(int((inside.diff(dim=axis)).sum()) for axis in range(3))
+        return faces / float(inside.sum()) ** (2 / 3)
+
+    assert surface(0.0) < surface(0.5) < surface(1.0)
+
+
+def test_drawing_the_octaves_leaves_every_other_draw_as_it_was(points: Tensor, tissues: Tensor) -> None:
+    seeds = Seeds(torch.tensor([[WHITE_MATTER_MM]]), torch.tensor([[30.0]]))
+    shapes, following = [], []
+    for octaves in (((1.0, 1.0), (0.2, 0.2)), ((1.0, 1.0), (0.2, 0.9))):
+        dice = Dice(3, 1, CPU)
+        shapes.append(tumour.grow(dice, replace(TRAINING, octaves=octaves), points, seeds, tissues, VOXEL_MM))
+        following.append(dice.normal(5))
+    assert not torch.equal(*shapes)
+    assert torch.equal(*following)
