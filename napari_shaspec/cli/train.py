@@ -1,4 +1,4 @@
-"""`napari-shaspec train`: make the bundled weights again, or weights of one's own."""
+"""`napari-shaspec train`: make weights like the bundled ones, or of one's own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     preset: Annotated[
         Preset,
         typer.Option(
-            help="bundled makes the weights in the box again, paper is the published recipe for BraTS, modern a faster "
+            help="bundled makes weights like those in the box, paper is the published recipe for BraTS, modern a faster "
             "one, small and quick try things out."
         ),
     ] = Preset.BUNDLED,

@@ -34,7 +34,7 @@ def point_spread(scene: Scene) -> Tensor:
 
 
 def thick_slices(scene: Scene) -> Tensor:
-    """Clinical 2-D sequences have slices of 3 to 6 mm along one axis, interpolated back afterwards."""
+    """Clinical 2-D sequences have slices of 3 to 6.5 mm along one axis, interpolated back afterwards."""
     images = []
     for channel in range(len(CHANNELS)):
         image = scene.images[:, channel : channel + 1]

@@ -16,7 +16,7 @@ TISSUES = 5
 
 # Mean intensity of each class, cerebrospinal fluid to enhancing tumour, in the order of CLASSES. White matter of a T1
 # is about 0.8 by definition of the scale; the rest follows from relative signal in clinical 1.5 and 3 T protocols
-# (design study: simulator.md; deep grey matter lies between cortex and white matter). Relaxation times bound what
+# (deep grey matter lies between cortex and white matter). Relaxation times bound what
 # tumours can look like: at TE 100 ms fluid (T2 2 s) keeps about twice the signal of oedema (T2 about 170 ms), and on a
 # T1 with TR 600 ms oedema (T1 about 1.3 s) loses a tenth against cortex (1 s) and solid tumour a fifth, not more.
 TRAINING_MEANS = {
