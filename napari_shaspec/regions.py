@@ -53,7 +53,7 @@ DEFAULT_THRESHOLDS: Mapping[Region, float] = {Region.ET: 0.5, Region.TC: 0.5, Re
 def nested_masks(
     probabilities: NDArray[np.floating], thresholds: Mapping[Region, float] = DEFAULT_THRESHOLDS
 ) -> NDArray[np.bool_]:
-    """Masks of ET, TC, WT, made to nest: TC becomes TC or ET, WT becomes WT or TC (docs/model.md, Choices where the paper is silent).
+    """Masks of ET, TC, WT, made to nest: TC becomes TC or ET, WT becomes WT or TC (docs/model.md).
 
     Parameters
     ----------

@@ -112,6 +112,8 @@ class Case:
         What was done to the files on the way in (resampled, header disagreement), one sentence each.
     files
         The file that each modality came from, for provenance; empty for a case that never was a file.
+    truth_file
+        The file of the label map.
     """
 
     name: str
@@ -119,6 +121,7 @@ class Case:
     truth: Volume | None = None
     notes: tuple[str, ...] = field(default=())
     files: Mapping[Modality, Path] = field(default_factory=dict)
+    truth_file: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -142,7 +145,19 @@ class Case:
 
     def __reduce__(self) -> tuple[type[Case], tuple[object, ...]]:
         """Survive the trip between processes, which a mapping proxy does not."""
-        return type(self), (self.name, dict(self.images), self.truth, self.notes, dict(self.files))
+        return type(self), (
+            self.name,
+            dict(self.images),
+            self.truth,
+            self.notes,
+            dict(self.files),
+            self.truth_file,
+        )
+
+    @property
+    def all_files(self) -> tuple[Path, ...]:
+        """Those that nothing may replace: of the images, and of the label map."""
+        return (*self.files.values(), *([self.truth_file] if self.truth_file is not None else []))
 
     @property
     def grid(self) -> Volume:
@@ -155,13 +170,18 @@ class Case:
         return frozenset(self.images)
 
 
+def background_value(data: NDArray[np.generic]) -> tuple[float, int]:
+    """The most frequent value at the eight corners, and at how many of them it is."""
+    corners = [data[x, y, z] for x in (0, -1) for y in (0, -1) for z in (0, -1)]
+    return Counter(value.item() for value in corners).most_common(1)[0]
+
+
 def foreground_mask(data: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Voxels that differ from the background, which is the most frequent value at the eight corners.
 
     Images that were skull-stripped have one exact background value, mostly 0; raw images have noise there, and then
     nearly everything is foreground.
     """
-    corners = [data[x, y, z] for x in (0, -1) for y in (0, -1) for z in (0, -1)]
-    background, _ = Counter(value.item() for value in corners).most_common(1)[0]
+    background, _ = background_value(data)
     mask: NDArray[np.bool_] = data != background
     return mask if mask.any() else np.ones_like(mask)

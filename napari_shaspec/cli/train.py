@@ -24,8 +24,8 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     preset: Annotated[
         Preset,
         typer.Option(
-            help="bundled makes weights like those in the box, paper is the published recipe for BraTS, modern a faster "
-            "one, small and quick try things out."
+            help="bundled makes weights like those in the box, paper is the published recipe for BraTS, modern a "
+            "faster one, small and quick try things out."
         ),
     ] = Preset.BUNDLED,
     split: Annotated[

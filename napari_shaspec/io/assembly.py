@@ -74,8 +74,8 @@ def combine(
         placed[modality], said = _onto(volumes[modality], files[modality], reference, reference_file)
         notes.extend(said)
     if labels is not None:
-        labels_file = labels_file or Path("the label map")
-        labels, said = _onto(labels, labels_file, reference, reference_file, Interpolation.NEAREST)
+        called = labels_file or Path("the label map")
+        labels, said = _onto(labels, called, reference, reference_file, Interpolation.NEAREST)
         notes.extend(said)
     large = [files[modality].name for modality, volume in placed.items() if foreground_ml(volume) > LARGEST_BRAIN_ML]
     if large:
@@ -83,7 +83,7 @@ def combine(
             f"{', '.join(large)}: more than {LARGEST_BRAIN_ML / 1000:g} litres differ from the background, which is "
             "more than a brain; the models expect skull-stripped images"
         )
-    return Case(name, placed, labels, tuple(notes), files)
+    return Case(name, placed, labels, tuple(notes), files, labels_file if labels is not None else None)
 
 
 def reference_modality(volumes: Mapping[Modality, Volume]) -> Modality:

@@ -150,15 +150,17 @@ def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
 
 def _search(folder: Path, depth: int) -> Iterable[CaseFiles]:
     """A folder that holds a recognised image is a case; of any other the folders in it are searched."""
-    files = _nifti_files(folder)
-    if any(recognise(path) for path in files):
-        name = folder.resolve().name
-        try:
+    name = folder.resolve().name
+    try:
+        files = _nifti_files(folder)
+        if any(recognise(path) for path in files):
             yield _sorted_out(files, name)
-        except ShaSpecError as error:
-            yield CaseFiles(name, {}, refusal=error)
-    elif depth:
-        for inner in sorted(folder.iterdir()):
+            return
+        inside = _listing(folder) if depth else []
+    except ShaSpecError as error:
+        yield CaseFiles(name, {}, refusal=error)
+    else:
+        for inner in inside:
             if inner.is_dir() and not inner.name.startswith("."):
                 yield from _search(inner, depth - 1)
 
@@ -214,12 +216,21 @@ def _folder_name(case: CaseFiles, folder: Path) -> str:
 
 
 def _nifti_files(folder: Path) -> list[Path]:
-    return sorted(
+    return [
         path
-        for path in folder.iterdir()
+        for path in _listing(folder)
         # Names with a leading dot are none of ours; macOS leaves ._case_t1.nii.gz on foreign disks.
         if path.name.lower().endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()
-    )
+    ]
+
+
+def _listing(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise ShaSpecError(
+            f"to look into the folder {folder}", error.strerror or str(error), "Check its permissions"
+        ) from error
 
 
 def _listed(paths: Iterable[Path], most: int = 6) -> str:

@@ -1,7 +1,8 @@
 """Bring volumes from one grid to another by their affines, never by shape.
 
 Coordinates are voxel indices with integers at voxel centres; a voxel reaches half a step to each side, and an image
-ends at the outer faces of its voxels. Beyond them everything is 0.
+ends at the outer faces of its voxels. Beyond them is background: of an image the value that most of its corners have, 0
+where they have none in common, and of a label map 0.
 """
 
 # mypy: untyped-calls-exclude="nibabel"
@@ -15,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_shaspec.volume import GRID_TOLERANCE_MM, Volume, corner_distance_mm
+from napari_shaspec.volume import GRID_TOLERANCE_MM, Volume, background_value, corner_distance_mm
 
 _SLAB_VOXELS = 2**22
 _POINTS_PER_AXIS = 24
 _ROUNDING = 1e-6
+_CORNERS_ALIKE = 4
 
 
 class Interpolation(StrEnum):
@@ -47,6 +49,12 @@ def resample(volume: Volume, onto: Volume, interpolation: Interpolation = Interp
     if volume.same_grid(onto):
         return onto.with_data(data)
     to_source = _to_source(volume, onto)
+    background = _background(data) if linear else data.dtype.type(0)
+    if background != 0 and not _coincides(to_source):
+        # Any mean of zeros is exactly 0; one of another constant is not always that constant, and brain would be
+        # everything that differs from it.
+        shifted = resample(volume.with_data(data - background), onto)
+        return onto.with_data(shifted.data + background)
     if linear:
         data = _averaged(data, np.abs(to_source[:3, :3]).max(axis=1))
     result = np.empty(onto.shape, data.dtype)
@@ -57,7 +65,7 @@ def resample(volume: Volume, onto: Volume, interpolation: Interpolation = Interp
         # "nearest" repeats the outermost voxel: scipy's "constant" would already be 0 beyond its centre, and for the
         # slightest rounding error at it.
         ndimage.affine_transform(data, to_source[:3, :3], offset, slab.shape, slab, order=int(linear), mode="nearest")
-        slab[~_inside(to_source[:3, :3], offset, slab.shape, volume.shape)] = 0
+        slab[~_inside(to_source[:3, :3], offset, slab.shape, volume.shape)] = background
     return onto.with_data(result)
 
 
@@ -84,6 +92,18 @@ def _to_source(volume: Volume, onto: Volume) -> NDArray[np.float64]:
         return to_source
     distance_mm = corner_distance_mm(volume.affine @ rounded, onto.affine, onto.shape)
     return rounded if distance_mm <= GRID_TOLERANCE_MM else to_source
+
+
+def _background(data: NDArray[np.generic]) -> np.generic:
+    """What surrounds the brain in an image: the value of at least half of its corners; 0 where these differ more."""
+    value, corners = background_value(data)
+    return data.dtype.type(value if corners >= _CORNERS_ALIKE else 0)
+
+
+def _coincides(to_source: NDArray[np.float64]) -> bool:
+    """Whether every voxel of a grid is one of the source, so that nothing is averaged."""
+    steps = np.abs(to_source[:3, :3])
+    return np.array_equal(to_source, np.round(to_source)) and bool((steps.sum(0) == 1).all() and steps.max() == 1)
 
 
 def _averaged(data: NDArray[np.generic], steps: NDArray[np.float64]) -> NDArray[np.generic]:

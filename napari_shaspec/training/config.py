@@ -296,7 +296,7 @@ PRESETS = {
 }
 """The named configurations.
 
-``bundled`` makes weights like those in the box; ``quick`` shows within a minute that a set-up works; ``small`` is what the
-ablations train on simulated cases. ``paper`` is the published recipe for BraTS at 1 mm, and ``modern`` one that decodes
-the full set and subsets in each step, with AdamW and averaged weights (benchmarks/learning.py compares the two).
+``bundled`` makes weights like those in the box; ``quick`` shows within a minute that a set-up works; ``small`` is what
+the ablations train on simulated cases. ``paper`` is the published recipe for BraTS at 1 mm, and ``modern`` one that
+decodes the full set and subsets in each step, with AdamW and averaged weights (benchmarks/learning.py compares them).
 """

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.atomic import replacing
 from napari_shaspec.model.checkpoint import Checkpoint, save_checkpoint
 from napari_shaspec.training.config import TrainConfig, differences
 from napari_shaspec.training.module import ShaSpecTraining
@@ -95,6 +100,13 @@ class ExportWeights(Callback):
                     f"{now}",
                     "Give the options of the first start, or begin a new run in another folder",
                 )
+        for name in sorted({"data", "split"} & provenance.keys()):
+            if provenance[name] != (now := self.provenance.get(name)):
+                raise ShaSpecError(
+                    f"to resume with the {name} of the first start, {provenance[name]}",
+                    f"{now or 'none'}",
+                    "Give the same folder of cases and the same split, or begin a new run in another folder",
+                )
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
         self.scored = state_dict.get("scored", state_dict["step"])  # older runs did not keep it: taken for scored
         steps = self.provenance["train_config"]["steps"]
@@ -110,6 +122,9 @@ class ExportWeights(Callback):
         start = {name: value for name, value in provenance.items() if name in {"command", "commit"}}
         start |= {"steps": before["steps"], "until": state_dict["step"]}
         self.provenance["earlier"] = [*provenance.get("earlier", []), start]
+        # The state that is resumed replaces whatever weights this start was told to begin with.
+        self.provenance.pop("started_from", None)
+        self.provenance |= {name: value for name, value in provenance.items() if name == "started_from"}
 
 
 def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -122,8 +137,35 @@ def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return average
 
 
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes a run's state beside its place and then moves it there, which is one step.
+
+    Lightning would write it into the folder of temporary files, and moving is copying where that is another disk: a run
+    that is killed meanwhile would have nothing left to go on from.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """See `TorchCheckpointIO`."""
+        place = Path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(place) as beside:
+            torch.save(checkpoint, beside)
+
+
+def split_hash(training: Iterable[str], validation: Iterable[str]) -> str:
+    """The same for the same names of cases, in whatever order."""
+    return hashlib.sha256(json.dumps([sorted(training), sorted(validation)]).encode()).hexdigest()
+
+
 def provenance(
-    config: TrainConfig, command: str, data: str, device: torch.device, start: Checkpoint | None = None
+    config: TrainConfig,
+    command: str,
+    data: str,
+    device: torch.device,
+    start: Checkpoint | None = None,
+    split: str = "",
 ) -> dict[str, Any]:
     """What a reader of the weights must know to make them again; of what they started from, all that its file tells."""
     begun = {"started_from": {"sha256": start.sha256, "training": start.training}} if start is not None else {}
@@ -135,6 +177,7 @@ def provenance(
         "python": platform.python_version(),
         "torch": torch.__version__,
         "train_config": config.to_dict(),
+        **({"split": split} if split else {}),
         **begun,
     }
 

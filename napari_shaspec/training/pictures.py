@@ -57,7 +57,7 @@ def _tile(image: Tensor, masks: Tensor, title: str) -> NDArray[np.uint8]:
     pixels = grey[..., None].repeat(1, 1, 3).cpu()
     for mask, colour in reversed([*zip(masks.cpu(), COLOURS, strict=True)]):
         pixels[mask] = 0.4 * grey.cpu()[mask][:, None] + 0.6 * torch.tensor(colour)
-    upright = pixels.permute(1, 0, 2).flip(0).to(torch.uint8).numpy()
+    upright = pixels.permute(1, 0, 2).flip(0, 1).to(torch.uint8).numpy()
     factor = -(-TILE // max(upright.shape[:2]))
     tile = Image.fromarray(upright.repeat(factor, 0).repeat(factor, 1))
     ImageDraw.Draw(tile).text((4, 2), title, fill=(255, 255, 255))

@@ -25,7 +25,15 @@ from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.training.calibration import ALL_SUBSETS, calibrate
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import HELD_OUT_FIRST
-from napari_shaspec.training.export import BEST, CALIBRATED, ExportWeights, provenance, rising_average
+from napari_shaspec.training.export import (
+    BEST,
+    CALIBRATED,
+    AtomicCheckpoints,
+    ExportWeights,
+    provenance,
+    rising_average,
+    split_hash,
+)
 from napari_shaspec.training.loading import Batches
 from napari_shaspec.training.module import ShaSpecTraining
 from napari_shaspec.training.pictures import SubsetPictures
@@ -164,7 +172,9 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         module.model.load_state_dict(start.model.state_dict())
     in_fast_layout(module.model)
     data = "real cases" if cases else "simulated cases"
-    export = ExportWeights(out, provenance(config, command, data, chosen, start), "" if cases else SIMULATED_STATEMENT)
+    names = split_hash(*([files.name for files in part] for part in parts)) if parts else ""
+    told = provenance(config, command, data, chosen, start, names)
+    export = ExportWeights(out, told, "" if cases else SIMULATED_STATEMENT)
     trainer = lightning.Trainer(
         default_root_dir=out,
         accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
@@ -189,6 +199,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
         logger=_loggers(out),
+        plugins=[AtomicCheckpoints()],
         gradient_clip_val=config.gradient_clip or None,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

@@ -182,3 +182,25 @@ def test_real_cases() -> None:
     assert (case.grid.shape, case.available, case.notes) == ((240, 240, 155), frozenset(Modality), ())
     assert case.truth is not None
     assert set(np.unique(case.truth.data)) == {0, 1, 2}
+
+
+def test_a_folder_that_cannot_be_looked_into_hides_no_other(
+    save_case: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pattern, names, name = LAYOUTS["BraTS 2020"]
+    save_case(pattern, names)
+    locked = tmp_path / "lost+found"
+    locked.mkdir()
+    listing = Path.iterdir
+
+    def iterdir(folder: Path) -> object:
+        if folder == locked:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listing(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    good, refused = find_cases(tmp_path)
+    assert (good.name, len(good.images)) == (name, 4)
+    assert "Permission denied" in str(refused.refusal)
+    with pytest.raises(ShaSpecError, match=r"to look into the folder .*lost\+found, found Permission denied"):
+        read_case(locked)

@@ -89,6 +89,35 @@ def test_rounded_affines_keep_every_value(volume: Volume) -> None:
     assert not result[4:].any()
 
 
+@pytest.mark.parametrize("background", [-0.8, 0.0, 37.3])
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_background_stays_one_exact_value(volume: Volume, name: str, background: float) -> None:
+    data = np.full((10, 11, 12), background, np.float32)
+    data[3:7, 3:8, 3:8] = volume.data[1:5, :5, :5]
+    placed = Volume(data, nib.affines.from_matvec(np.eye(3), [-2, -2, -2]))
+    brain = placed.with_data((data != np.float32(background)).astype(np.float32))
+    onto = grid(*GRIDS[name])
+    result = resample(placed, onto)
+    outside = resample(brain, onto).data == 0
+    assert outside.any()
+    assert set(result.data[outside]) == {np.float32(background)}
+    # Elsewhere it is the mean of the eight neighbours as ever; beyond the image, where that has none, background.
+    near = reference(placed, onto, Interpolation.LINEAR)
+    np.testing.assert_allclose(result.data[~outside], near[~outside], rtol=1e-5, atol=1e-4)
+
+
+def test_an_image_of_brain_alone_has_no_background_to_repeat(volume: Volume) -> None:
+    result = resample(volume, grid(*GRIDS["larger on all sides"])).data
+    assert not result[0].any()
+
+
+def test_flipping_keeps_every_value_over_a_background(volume: Volume) -> None:
+    data = volume.data.copy()
+    data[[0, -1]] = np.float32(-0.8)
+    flipped = Volume(data[::-1], nib.affines.from_matvec(np.diag([-1.0, 1, 1]), [5, 0, 0]))
+    np.testing.assert_array_equal(resample(flipped, grid(np.eye(4), volume.shape)).data, data)
+
+
 def test_types(volume: Volume) -> None:
     onto = grid(*GRIDS["finer"])
     labels = volume.with_data((volume.data > 100).astype(np.uint8) * 4)
@@ -99,7 +128,7 @@ def test_types(volume: Volume) -> None:
 
 
 def test_a_slice_is_as_thick_as_it_is() -> None:
-    slice_ = Volume(np.full((4, 4, 1), 3.0, np.float32), np.diag([1, 1, 5, 1.0]))
+    slice_ = Volume(np.arange(3, 19, dtype=np.float32).reshape(4, 4, 1), np.diag([1, 1, 5, 1.0]))
     fine = resample(slice_, grid(nib.affines.from_matvec(np.eye(3), [0, 0, -4]), (4, 4, 9)))
     np.testing.assert_array_equal(fine.data[0, 0], [0, 0, 3, 3, 3, 3, 3, 0, 0])
 

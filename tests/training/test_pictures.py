@@ -25,6 +25,7 @@ def test_a_picture_has_a_tile_for_each_subset_and_the_truth() -> None:
     assert [len(places) > 0 for places in coloured] == [True, *[False] * 14, True]
     for places in (coloured[0], coloured[15]):
         assert len(places) == 6 * 4 * 16
-        assert (places.min(0) == (4 * 14, 4 * 22)).all()  # the front is at the top
+        # The front is at the top; what lies at the patient's right, the end of the first axis, on the left.
+        assert (places.min(0) == (4 * 14, 4 * (40 - 28))).all()
     mixed = 0.4 * 255 + 0.6 * np.array(COLOURS[2])
     np.testing.assert_allclose(tiles[15][tuple(coloured[15][0])], mixed, atol=1)

@@ -26,7 +26,7 @@ from napari_shaspec.training import data, export, loading
 from napari_shaspec.training import train as training
 from napari_shaspec.training.config import SubsetSampling, TrainConfig, continued
 from napari_shaspec.training.data import HELD_OUT_FIRST, SEEDS
-from napari_shaspec.training.export import ExportWeights, rising_average
+from napari_shaspec.training.export import AtomicCheckpoints, ExportWeights, rising_average, split_hash
 from napari_shaspec.training.module import ShaSpecTraining
 from napari_shaspec.training.train import Hardware, train
 
@@ -235,6 +235,40 @@ def test_a_run_is_resumed_with_its_own_options_only(
     run(tmp_path)
     with pytest.raises(ShaSpecError, match=r"to resume with learning_rate = 0\.004, found 1\.0"):
         train(replace(config, learning_rate=1.0), tmp_path, device="cpu", resume=True, progress=False)
+
+
+def test_what_a_run_learned_from_may_not_change_when_it_is_resumed(config: TrainConfig, tmp_path: Path) -> None:
+    def exported(**told: object) -> ExportWeights:
+        return ExportWeights(tmp_path, {"train_config": config.to_dict(), **told}, "")
+
+    state = exported(data="real cases", split="a", started_from={"sha256": "of the first"}).state_dict()
+    same = exported(data="real cases", split="a", started_from={"sha256": "of another"})
+    same.load_state_dict(state)
+    assert same.provenance["started_from"] == {"sha256": "of the first"}  # whose weights the run goes on with
+    with pytest.raises(ShaSpecError, match="the data of the first start, real cases, found simulated cases"):
+        exported(data="simulated cases").load_state_dict(state)
+    with pytest.raises(ShaSpecError, match="the split of the first start, a, found b"):
+        exported(data="real cases", split="b").load_state_dict(state)
+
+
+def test_the_hash_of_a_split_is_that_of_its_names() -> None:
+    assert split_hash(["b", "a"], ["c"]) == split_hash(["a", "b"], ["c"])
+    assert split_hash(["a", "b"], ["c"]) != split_hash(["a"], ["b", "c"])
+
+
+def test_the_state_of_a_run_is_written_in_full_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run" / "last.ckpt"
+    AtomicCheckpoints().save_checkpoint({"step": 1}, path)
+
+    def killed(checkpoint: object, place: Path) -> None:
+        Path(place).write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        AtomicCheckpoints().save_checkpoint({"step": 2}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    assert [each.name for each in path.parent.iterdir()] == ["last.ckpt"]
 
 
 @pytest.fixture
