@@ -220,7 +220,7 @@ class FeatureAtlas:
             kind = FeatureKind.SHARED
         key = (kind, level, modality)
         if key not in self._maps:
-            self._maps[key] = self._stitched(kind, level, modality)
+            self._maps[key] = self.session.within_memory(lambda: self._stitched(kind, level, modality))
         return self._maps[key]
 
     def _stitched(self, kind: FeatureKind, level: int, modality: Modality) -> Tensor:

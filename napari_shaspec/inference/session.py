@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -25,6 +26,8 @@ from napari_shaspec.model.networks import Network, NetworkConfig
 from napari_shaspec.model.shaspec import Encoding
 from napari_shaspec.regions import Region
 from napari_shaspec.volume import Case
+
+Computed = TypeVar("Computed")
 
 
 class Session:
@@ -128,6 +131,22 @@ class Session:
             if progress is not None:
                 progress(result)
         return Prediction(probabilities, self.case.grid, self._chosen(available))
+
+    def within_memory(self, compute: Callable[[], Computed]) -> Computed:
+        """Call a function that asks for encodings or maps; again, with less at a time, whenever the device is full.
+
+        `tiles` may be others each time, and `notes` says what was done.
+
+        Raises
+        ------
+        ShaSpecError
+            On a machine without memory for the smallest tile.
+        """
+        while True:
+            try:
+                return compute()
+            except OutOfMemoryError as error:
+                self._fall_back(error)
 
     def encoding(self, modality: Modality, grid: WorkingGrid, box: Box) -> Encoding:
         """The modality's features over a box of `coarse_grid` or `fine_grid`, from the cache where they are kept."""

@@ -10,6 +10,7 @@ where they have none in common, and of a label map 0.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -45,11 +46,11 @@ def resample(volume: Volume, onto: Volume, interpolation: Interpolation = Interp
         float32 for linear interpolation, the type of ``volume`` for nearest.
     """
     linear = interpolation is Interpolation.LINEAR
-    data = volume.data.astype(np.float32, copy=False) if linear else volume.data
+    data: NDArray[Any] = volume.data.astype(np.float32, copy=False) if linear else volume.data
     if volume.same_grid(onto):
         return onto.with_data(data)
     to_source = _to_source(volume, onto)
-    background = _background(data) if linear else data.dtype.type(0)
+    background = _background(data) if linear else 0
     if background != 0 and not _coincides(to_source):
         # Any mean of zeros is exactly 0; one of another constant is not always that constant, and brain would be
         # everything that differs from it.
@@ -94,7 +95,7 @@ def _to_source(volume: Volume, onto: Volume) -> NDArray[np.float64]:
     return rounded if distance_mm <= GRID_TOLERANCE_MM else to_source
 
 
-def _background(data: NDArray[np.generic]) -> np.generic:
+def _background(data: NDArray[Any]) -> Any:
     """What surrounds the brain in an image: the value of at least half of its corners; 0 where these differ more."""
     value, corners = background_value(data)
     return data.dtype.type(value if corners >= _CORNERS_ALIKE else 0)

@@ -11,6 +11,9 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import LayerSource
 from napari_shaspec.volume import Case
 
+REFERENCE = "the label map"
+"""What `combine` calls a label map that never was a file."""
+
 
 def case_steps(
     sources: Mapping[Modality, tuple[str, LayerSource]], truth: LayerSource | None, cancelled: Event
@@ -41,8 +44,9 @@ def case_steps(
         truth.volume if truth is not None else None,
         truth.path if truth is not None else None,
     )
+    said = [note for name, source in (*sources.values(), *_named(truth)) for note in _with_name(source, name)]
     if not cancelled.is_set():
-        yield case
+        yield replace(case, notes=tuple(dict.fromkeys((*said, *case.notes))))
 
 
 def reference_steps(case: Case, truth: LayerSource | None, cancelled: Event) -> Iterator[Case]:
@@ -55,9 +59,22 @@ def reference_steps(case: Case, truth: LayerSource | None, cancelled: Event) -> 
     """
     from napari_shaspec.io.assembly import combine
 
+    of_before = f"{case.truth_file.name if case.truth_file is not None else REFERENCE}: "
+    notes = [note for note in case.notes if case.truth is None or not note.startswith(of_before)]
     if truth is None:
-        yield replace(case, truth=None)
+        yield replace(case, truth=None, truth_file=None, notes=tuple(notes))
         return
     both = combine(case.name, case.images, dict.fromkeys(case.images, Path(case.name)), truth.volume, truth.path)
+    said = [*notes, *_with_name(truth, REFERENCE), *both.notes]
     if not cancelled.is_set():
-        yield replace(case, truth=both.truth)
+        yield replace(case, truth=both.truth, truth_file=truth.path, notes=tuple(dict.fromkeys(said)))
+
+
+def _named(truth: LayerSource | None) -> list[tuple[str, LayerSource]]:
+    return [] if truth is None else [(REFERENCE, truth)]
+
+
+def _with_name(source: LayerSource, name: str) -> list[str]:
+    """What reading it left open, each note with the name of the file, or of the layer that never was one."""
+    name = source.path.name if source.path is not None else name
+    return [note if note.startswith(f"{name}: ") else f"{name}: {note}" for note in source.notes]

@@ -78,6 +78,7 @@ class CaseLayers:
             self._reference = None
         new = [layer for layer in (*candidates, *references) if layer not in self._seen]
         self._seen = [*candidates, *references]
+        self._sources = {layer: kept for layer, kept in self._sources.items() if layer in self._seen}
         recognised = [(layer, guessed_modality(layer)) for layer in new if layer in candidates]
         if self._is_another_case([layer for layer, modality in recognised if modality is not None]):
             self._put_aside([*self._slots.values(), *([self._reference] if self._reference is not None else [])])
@@ -110,7 +111,7 @@ class CaseLayers:
             file = (source.path or Path(layer.name)).name
             warnings[modality].extend(source.notes)
             for note in notes:
-                if file in note.partition(":")[0] and note not in warnings[modality]:
+                if file in note.partition(":")[0] and not {note, _short(note)} & set(warnings[modality]):
                     warnings[modality].append(_short(note))
         return {modality: "; ".join(said) for modality, said in warnings.items() if said}
 

@@ -60,6 +60,7 @@ class Controller:
         self._painter = painter
         self.network = network
         self._off: frozenset[Modality] = frozenset()
+        self._notes_of_run: tuple[str, ...] = ()
         self._sources: dict[Modality, LayerSource] = {}
         self._after_features: Callable[[dict[Modality, FeatureMap | None]], None] = lambda maps: None
         self._without_features: Callable[[], None] = lambda: None
@@ -68,7 +69,7 @@ class Controller:
         self._prediction: Latest[Piece | Loaded | Result] = Latest(
             start, self._received, on_error=self._prediction_failed
         )
-        self._post: Latest[Result] = Latest(start, self._finished, on_error=self._failed)
+        self._post: Latest[Result] = Latest(start, self._postprocessed, on_error=self._failed)
         self._metrics: Latest[Mapping[Region, Agreement]] = Latest(start, self._measured, on_error=self._failed)
         self._features: Latest[dict[Modality, FeatureMap | None]] = Latest(
             start, self._deliver, on_error=self._features_failed
@@ -99,6 +100,7 @@ class Controller:
         self._painter.clear()
         state.encoded = frozenset()
         state.case = state.result = state.pinned = None
+        self._notes_of_run = ()
         state.progress = Progress()
         state.volumes_ml, state.agreement, state.confidence, state.notes = {}, {}, {}, ()
         state.message = ""
@@ -130,6 +132,7 @@ class Controller:
     def _referenced(self, case: Case) -> None:
         self.state.agreement = {}
         self.state.case = case
+        self._note(self._notes_of_run)
         if self.state.result is not None:
             self.labels_changed()
 
@@ -171,6 +174,9 @@ class Controller:
         self.state.statement = checkpoint.statement
         self.state.network = checkpoint.sha256
         self._restart()
+        result = self.state.result
+        if result is not None and result.checkpoint.sha256 != checkpoint.sha256:
+            self.state.message = "The labels are still those of the model before: run the prediction again."
 
     def set_device(self, device: str) -> None:
         """Use another device from now on."""
@@ -243,11 +249,13 @@ class Controller:
             self._apply_postprocessing()  # changed while the network ran
 
     def _note(self, notes: tuple[str, ...]) -> None:
+        self._notes_of_run = notes
         self.state.notes = (*(self.state.case.notes if self.state.case is not None else ()), *notes)
 
     def _prediction_failed(self, error: Exception) -> None:
         self.state.progress = Progress()
         self.state.status = Status.READY
+        self.labels_changed()  # some tiles of the new answer may have been painted
         self._failed(error)
 
     def _failed(self, error: Exception) -> None:
@@ -274,6 +282,10 @@ class Controller:
         post = Postprocessing(dict(self.state.thresholds), self.state.smooth)
         self._painter.begin(result.prediction.grid)
         self._post.run(partial(postprocessing_steps, result, post))
+
+    def _postprocessed(self, result: Result) -> None:
+        self._painter.begin(result.prediction.grid)  # once more: the brush was free meanwhile
+        self._finished(result)
 
     def labels_changed(self) -> None:
         """The labels in the layer are others now: measure them again."""

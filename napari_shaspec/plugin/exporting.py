@@ -19,10 +19,28 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 
-def planned_files(path: Path, form: str, probabilities: bool, maps: Mapping[Modality, Image]) -> list[Path]:
+def planned_files(path: Path, form: str, probabilities: bool, pictures: Mapping[Path, Volume]) -> list[Path]:
     """Everything that `export_result` would write."""
-    outputs = _outputs(path, form, probabilities)
-    return [*outputs.files(), *_feature_files(outputs, maps)]
+    return [*_outputs(path, form, probabilities).files(), *pictures]
+
+
+def feature_files(path: Path, form: str, maps: Mapping[Modality, Image]) -> dict[Path, Volume]:
+    """Feature maps as they are shown now, by the files that they go to: layers are read on napari's thread only.
+
+    ``seg.nii.gz`` gives ``seg_shared_FLAIR.nii.gz``; colours become three volumes, ``_1`` to ``_3``.
+    """
+    outputs = _outputs(path, form, probabilities=False)
+    files: dict[Path, Volume] = {}
+    for layer in maps.values():
+        name = "_".join(layer.name.replace("(", "").replace(")", "").split())
+        affine = np.asarray(layer.affine.affine_matrix)[-4:, -4:][np.ix_(REVERSED, REVERSED)]
+        data = np.asarray(layer.data)
+        if layer.rgb:
+            for channel in range(3):
+                files[outputs.beside(f"_{name}_{channel + 1}")] = Volume(data[..., channel].transpose(2, 1, 0), affine)
+        else:
+            files[outputs.beside(f"_{name}")] = Volume(data.transpose(2, 1, 0), affine)
+    return files
 
 
 def export_result(  # noqa: PLR0913 (an export is told what and how)
@@ -33,7 +51,7 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
     labels: NDArray[np.uint8],
     *,
     probabilities: bool = False,
-    maps: Mapping[Modality, Image] | None = None,
+    pictures: Mapping[Path, Volume] | None = None,
 ) -> list[Path]:
     """Write labels, and a report beside them; existing files are replaced.
 
@@ -41,21 +59,21 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
     ----------
     labels
         As they are in the layer, perhaps edited since ``result``.
-    maps
-        Feature maps to write too.
+    pictures
+        Feature maps to write too, as `feature_files` gives them.
 
     Raises
     ------
     ShaSpecError
-        If a file cannot be written, or is one of the case's own images.
+        If a file cannot be written, or is one of the case's own images or its label map.
     """
     from napari_shaspec.inference.export import describe, export
     from napari_shaspec.io.atomic import check_no_input, staged
     from napari_shaspec.io.nifti import write_volume
 
-    maps = maps or {}
+    pictures = pictures or {}
     outputs = _outputs(path, form, probabilities)
-    check_no_input(planned_files(path, form, probabilities, maps), case.files.values())
+    check_no_input(planned_files(path, form, probabilities, pictures), case.all_files)
     report = describe(
         case,
         result.prediction.available,
@@ -68,7 +86,6 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
         notes=result.notes,
     )
     files = export(outputs, case.grid, labels, result.prediction.probabilities, report, overwrite=True)
-    pictures = _feature_files(outputs, maps)
     with staged(list(pictures), overwrite=True) as places:
         for file, volume in pictures.items():
             write_volume(volume, places[file])
@@ -79,18 +96,3 @@ def _outputs(path: Path, form: str, probabilities: bool) -> Outputs:
     if path.suffix == "":
         path = path.with_name(path.name + NIFTI[0])
     return Outputs(path, LabelForm(form), probabilities)
-
-
-def _feature_files(outputs: Outputs, maps: Mapping[Modality, Image]) -> dict[Path, Volume]:
-    """seg.nii.gz -> seg_shared_FLAIR.nii.gz; colours become three volumes, _1 to _3."""
-    files: dict[Path, Volume] = {}
-    for layer in maps.values():
-        name = "_".join(layer.name.replace("(", "").replace(")", "").split())
-        affine = np.asarray(layer.affine.affine_matrix)[-4:, -4:][np.ix_(REVERSED, REVERSED)]
-        data = np.asarray(layer.data)
-        if layer.rgb:
-            for channel in range(3):
-                files[outputs.beside(f"_{name}_{channel + 1}")] = Volume(data[..., channel].transpose(2, 1, 0), affine)
-        else:
-            files[outputs.beside(f"_{name}")] = Volume(data.transpose(2, 1, 0), affine)
-    return files

@@ -151,7 +151,7 @@ class FeatureLayers:
             layer.name = name
         if not rgb:
             volume = Volume(np.asarray(picture.data), picture.affine)
-            layer.metadata = {TAG: LayerSource(volume, role=Role.RESULT)}
+            layer.metadata = {TAG: LayerSource(volume, role=Role.DERIVED)}
             layer.colormap = SCALAR_COLOURS[choice.view]
             layer.contrast_limits = picture.limits
 

@@ -82,14 +82,14 @@ class FeatureMarks:
                 name=MARKS_NAME,
                 opacity=0.6,
                 features=features,
-                metadata={TAG: LayerSource(placed.grid.with_data(data), role=Role.RESULT)},
+                metadata={TAG: LayerSource(placed.grid.with_data(data), role=Role.DERIVED)},
                 **look,
                 **placement.keywords(),
             )
             self.marks.editable = False
             self._viewer.layers.selection.active = active
         else:
-            self.marks.metadata = {TAG: LayerSource(placed.grid.with_data(data), role=Role.RESULT)}
+            self.marks.metadata = {TAG: LayerSource(placed.grid.with_data(data), role=Role.DERIVED)}
             self.marks.data = shown
         return int(np.count_nonzero(data))
 

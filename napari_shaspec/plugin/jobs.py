@@ -11,18 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.exporting import export_result
 from napari_shaspec.plugin.latest import Latest, Start
 from napari_shaspec.plugin.layers import LayerData
 from napari_shaspec.plugin.opening import Opening
 from napari_shaspec.plugin.sessions import load_weights
 from napari_shaspec.plugin.state import PluginState, Result
-from napari_shaspec.volume import Case
+from napari_shaspec.volume import Case, Volume
 
 if TYPE_CHECKING:
-    from napari.layers import Image
-
     from napari_shaspec.model.checkpoint import Checkpoint
 
 NAMES_IN_MESSAGE = 4
@@ -100,14 +97,14 @@ class Jobs:
         labels: NDArray[np.uint8],
         *,
         probabilities: bool,
-        maps: Mapping[Modality, Image],
+        pictures: Mapping[Path, Volume],
     ) -> None:
         """Write as `export_result` does, what is there now: strokes that come later are not in it."""
         self._state.message = "Writing..."
-        labels, maps = labels.copy(), dict(maps)
+        labels = labels.copy()
 
         def work(cancelled: Event) -> Iterator[list[Path]]:
-            yield export_result(path, form, case, result, labels, probabilities=probabilities, maps=maps)
+            yield export_result(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
 
         self._exporting.run(work)
 

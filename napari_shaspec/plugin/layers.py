@@ -44,11 +44,12 @@ AXES = ("z", "y", "x")
 
 
 class Role(StrEnum):
-    """What a layer of ours is for."""
+    """What a layer of ours is for; references and results hold label numbers, derived layers numbers of their own."""
 
     IMAGE = "image"
     REFERENCE = "reference"
     RESULT = "result"
+    DERIVED = "derived"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,7 +183,11 @@ def source_of(layer: Layer) -> LayerSource:
     """
     source = _tagged(layer)
     if source is not None and Placement.of(source.volume).to_display(source.volume.data).shape == layer.data.shape:
-        return source
+        if np.may_share_memory(np.asarray(layer.data), source.volume.data):
+            return source
+        # Somebody has put other values in its place, and those are what is on the screen.
+        shown = Placement.of(source.volume).to_file(np.asarray(layer.data))
+        return replace(source, volume=source.volume.with_data(shown))
     data = np.asarray(layer.data)
     if data.ndim != 3 or getattr(layer, "rgb", False):
         raise ShaSpecError(

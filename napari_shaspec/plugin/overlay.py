@@ -243,7 +243,8 @@ class Overlay:
 
     def _add(self, name: str, data: NDArray[np.uint8], look: Mapping[str, object]) -> Labels:
         assert self._canvas is not None
-        source = LayerSource(self._canvas.grid.with_data(data), role=Role.RESULT)
+        role = Role.RESULT if name == LABELS_NAME else Role.DERIVED
+        source = LayerSource(self._canvas.grid.with_data(data), role=role)
         options = {**self._canvas.placement.keywords(), **look, "metadata": {TAG: source}, "name": name}
         return self._viewer.add_labels(self._canvas.placement.to_display(data), **options)
 
@@ -285,7 +286,22 @@ class Overlay:
                 event.connect(self._on_event) if on else event.disconnect(self._on_event)
 
     def _on_event(self, event: object = None) -> None:
+        self._take_back()
         self.changed.emit()
+
+    def _take_back(self) -> None:
+        """Keep layer and canvas one memory where somebody has given the layer an array of its own.
+
+        napari does so to convert a layer's type; strokes on it would be seen by nobody here.
+        """
+        canvas, layer = self._canvas, self.layer
+        if canvas is None or layer is None or np.may_share_memory(layer.data, canvas.labels):
+            return
+        if layer.data.shape != canvas.placement.to_display(canvas.labels).shape:
+            self._release_edited()  # no labels of this grid any more: the user's own
+            return
+        canvas.labels[...] = canvas.placement.to_file(np.asarray(layer.data))
+        layer.data = canvas.placement.to_display(canvas.labels)
 
     def _on_shown(self, event: object = None) -> None:
         self.sync_regions()

@@ -30,7 +30,7 @@ def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[st
     if describe is not None:  # the network's labels: the same files as from the panel's own form
         return [str(file) for file in describe(Path(path), Settings.load().convention, values)]
     # Only labels of ours are translated: in anybody else's, a 4 is a 4.
-    if isinstance(source, LayerSource) and source.role is not Role.IMAGE:
+    if isinstance(source, LayerSource) and source.role in (Role.RESULT, Role.REFERENCE):
         values = to_convention(values, Settings.load().convention)
     write_volume(volume.with_data(values), path, overwrite=True)
     return [path]

@@ -42,6 +42,7 @@ class FeatureDisplay:
         self._overlay = overlay
         self._cases = cases
         self._closed = False
+        self._shown_of: frozenset[Modality] = frozenset()
         panel.shown.connect(self.show)
         panel.grid_changed.connect(self._arrange)
 
@@ -52,9 +53,11 @@ class FeatureDisplay:
             self._panel.set_line("")
             return
         self._panel.set_line("computing...")
+        available = self._controller.state.available
 
         def deliver(maps: dict[Modality, FeatureMap | None]) -> None:
             if not self._closed and self._panel.button.isChecked():
+                self._shown_of = available
                 self._layers.show(choice, maps, self._overlay.layer)
                 absent = [modality.title for modality, picture in maps.items() if picture is None]
                 self._panel.set_line(
@@ -62,18 +65,23 @@ class FeatureDisplay:
                 )
                 self._arrange()
 
-        def failed() -> None:
-            # Maps of the network before would stand beside labels of this one.
-            self._layers.remove()
-            self._panel.set_shown(shown=False)
-            self._panel.set_line("")
-
-        self._controller.request_features(choice, deliver, failed)
+        # Maps of the network before would stand beside labels of this one.
+        self._controller.request_features(choice, deliver, failed=self._withdraw)
 
     def refresh(self) -> None:
         """Case, subset or network are others now; without maps there is nothing to do."""
         if self._panel.button.isChecked():
             self.show(self._panel.choice())
+
+    def withdraw_stale(self) -> None:
+        """Take away maps of another subset than the present one, when nothing is under way that would replace them."""
+        if self._layers.shown and self._shown_of != self._controller.state.available:
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        self._layers.remove()
+        self._panel.set_shown(shown=False)
+        self._panel.set_line("")
 
     def close(self) -> None:
         """What comes from now on is not shown; the layers stay with the user."""

@@ -27,7 +27,7 @@ from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.cases import CaseLayers
 from napari_shaspec.plugin.controller import CLOSING_SECONDS, Controller
-from napari_shaspec.plugin.exporting import export_result, planned_files
+from napari_shaspec.plugin.exporting import export_result, feature_files, planned_files
 from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
 from napari_shaspec.plugin.jobs import Jobs
@@ -240,12 +240,12 @@ class ShaSpecWidget(QWidget):
         if not path.name:
             self.jobs.tell("Choose a file name for the labels first, such as seg.nii.gz.")
             return
-        maps = self.features.maps if features else {}
-        existing = [each.name for each in planned_files(path, form, probabilities, maps) if each.exists()]
+        pictures = feature_files(path, form, self.features.maps if features else {})
+        existing = [each.name for each in planned_files(path, form, probabilities, pictures) if each.exists()]
         if existing and not self._confirm(f"Replace {', '.join(existing)}?"):
             return
         settings.remember(label_convention=form)
-        self.jobs.export(path, form, case, result, labels, probabilities=probabilities, maps=maps)
+        self.jobs.export(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
 
     def simulate(self, seed: int, voxel_mm: float) -> None:
         """Draw a simulated case in a thread, and open it as layers."""
@@ -268,7 +268,11 @@ class ShaSpecWidget(QWidget):
         self.state.live = live
         settings.remember(live=live)
         result, state = self.state.result, self.state
-        stale = result is None or result.prediction.available != state.available
+        stale = (
+            result is None
+            or result.prediction.available != state.available
+            or result.checkpoint.sha256 != state.network
+        )
         if live and state.case is not None and stale and state.status is Status.READY:
             self.controller.predict()
 
@@ -323,6 +327,7 @@ class ShaSpecWidget(QWidget):
         self.overlay.set_editable(editable=status is not Status.RUNNING)
         if status is Status.READY and self.state.result is None:
             self.features_panel.set_line("")
+            self.feature_display.withdraw_stale()  # cancelled or failed: no result will bring others
         if status is Status.READY and self._predict_soon:
             self._predict_soon = False
             self.controller.predict()
@@ -334,6 +339,7 @@ class ShaSpecWidget(QWidget):
     def _on_result(self, *_: object) -> None:
         result, case = self.state.result, self.state.case
         if result is None or case is None:
+            self.overlay.set_export(None)  # what is painted from now on is of no finished result
             return
         self.overlay.set_export(partial(_save, case, result))
         if not self._pointed:  # once for each case: later the user has chosen the place
@@ -356,7 +362,7 @@ class ShaSpecWidget(QWidget):
 
     def _measure(self) -> None:
         """After a brush stroke or undo; redraws without a change cost a comparison."""
-        if self._closed or self.state.result is None or self.state.status is Status.RUNNING:
+        if self._closed or self.state.status is Status.RUNNING:
             return
         if self.overlay.take_changes():
             self.overlay.sync_regions()

@@ -191,6 +191,26 @@ def test_tiles_are_stitched(make_case: Callable[..., Case], model: ShaSpec) -> N
     assert np.isfinite(picture.data).all()
 
 
+def test_a_full_device_gives_maps_from_smaller_tiles(
+    make_case: Callable[..., Case], model: ShaSpec, make_engine: Callable[..., Engine]
+) -> None:
+    case = make_case((100, 40, 40), (1.9, 2.0, 2.0))
+    small = Session(model, case, engine=make_engine(memory_voxels=40**3))
+    large = Session(model, case, device="cpu", precision="float32")
+    assert max(max(tile.shape) for tile in large.tiles(ALL, large.fine_grid)) > 40
+    for kind in (FeatureKind.SHARED, FeatureKind.SPECIFIC):
+        choice = FeatureChoice(kind, 0, FeatureView.NORM)
+        first, second = (FeatureAtlas(each).render(choice, Modality.T1, ALL) for each in (small, large))
+        assert first is not None
+        assert second is not None
+        assert first.data.shape == second.data.shape
+        assert np.isfinite(first.data).all()
+    assert any("ran out of memory" in note for note in small.notes)
+    nothing = Session(model, case, engine=make_engine(memory_voxels=1))
+    with pytest.raises(ShaSpecError, match="memory for a tile of the smallest size"):
+        FeatureAtlas(nothing).render(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM), Modality.T1, ALL)
+
+
 def test_points_know_their_place(model: ShaSpec, case: Case) -> None:
     """A point's features are what the map shows at its place."""
     two = Case("two", {modality: case.images[modality] for modality in (Modality.FLAIR, Modality.T2)})

@@ -84,8 +84,11 @@ class FakePainter:
     painted: list[tuple[Box | None, int]] = field(default_factory=list)
     array: NDArray[np.uint8] | None = None
     hand: bool = False
+    begun: list[int] = field(default_factory=list)
+    """How often had been painted each time that new labels were about to come."""
 
     def begin(self, grid: Volume) -> None:
+        self.begun.append(len(self.painted))
         if self.array is None or self.array.shape != grid.shape:
             self.array = np.zeros(grid.shape, np.uint8)
 

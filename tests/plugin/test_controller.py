@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -328,3 +331,68 @@ def test_trust_belongs_to_what_was_asked_for(bench: Bench) -> None:
     assert bench.state.confidence[Region.ET].line == "ET from all four: reliable"
     bench.load(patient="two")
     assert bench.state.confidence == {}
+
+
+def test_labels_made_of_probabilities_again_ask_for_edits_once_more(bench: Bench) -> None:
+    bench.load(Modality.FLAIR)
+    bench.jobs.finish_all()
+    bench.painter.begun.clear()
+    bench.controller.set_postprocessing({Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}, False)
+    painted = len(bench.painter.painted)
+    assert bench.painter.begun == [painted]
+    bench.jobs.finish_all()  # the brush was free meanwhile
+    assert bench.painter.begun == [painted, painted]
+    assert len(bench.painter.painted) == painted + 1
+
+
+def test_a_run_that_fails_halfway_leaves_the_volumes_of_what_is_there(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    bench.sessions[0].error = ShaSpecError("a", "b", "c")
+    bench.controller.set_available(Modality.T1C, False)
+    bench.jobs.finish_all()
+    assert bench.state.message.startswith("Expected a")
+    assert bench.painter.array is not None
+    assert not (bench.painter.array == 4).any()
+    assert bench.state.volumes_ml[Region.ET] == 0
+
+
+def test_another_model_says_whose_labels_there_are_until_it_runs(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    bench.state.live = False
+    bench.controller.set_model(None, FakeCheckpoint(sha256="other"))  # type: ignore[arg-type]
+    assert bench.state.message == "The labels are still those of the model before: run the prediction again."
+    bench.controller.predict()
+    assert bench.state.message == ""
+    bench.jobs.finish_all()
+    assert bench.state.message == ""
+
+
+def test_notes_of_files_are_those_of_the_case_and_go_with_their_reference(bench: Bench) -> None:
+    bench.load()
+    images = {
+        modality: (modality.title, replace(source, path=Path(f"p_{modality.value}.nii"), notes=("tilted",)))
+        for modality, source in bench.patients["one"].items()
+    }
+    bench.controller.set_images(images, None)
+    bench.jobs.finish_all()
+    of_images = tuple(f"p_{modality.value}.nii: tilted" for modality in Modality)
+    on_cpu = bench.state.notes[-1]
+    assert on_cpu.startswith("Runs on the CPU")
+    assert bench.state.notes == (*of_images, on_cpu)
+    labels = np.full((3, 7, 8), 4, np.uint8)
+    moved = np.eye(4)
+    moved[0, 3] = 1
+    truth = LayerSource(Volume(labels, moved), Path("p_seg.nii"), notes=("p_seg.nii: 4 is a cavity",))
+    bench.controller.set_images(images, truth)
+    bench.jobs.finish_all()
+    *others, resampled, last = bench.state.notes
+    assert (*others, last) == (*of_images, "p_seg.nii: 4 is a cavity", on_cpu)
+    assert resampled.startswith("p_seg.nii: resampled (nearest)")
+    assert bench.state.case is not None
+    assert Path("p_seg.nii") in bench.state.case.all_files
+    bench.controller.set_images(images, None)
+    bench.jobs.finish_all()
+    assert bench.state.notes == (*of_images, on_cpu)
+    assert Path("p_seg.nii") not in bench.state.case.all_files

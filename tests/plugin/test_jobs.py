@@ -95,7 +95,7 @@ def test_an_export_holds_the_labels_of_its_moment(panel: Panel, monkeypatch: pyt
     monkeypatch.setattr(jobs_module, "export_result", export)
     labels = np.zeros((2, 2, 2), np.uint8)
     path = Path("folder") / "seg.nii"
-    panel.jobs.export(path, "brats", None, None, labels, probabilities=False, maps={})  # type: ignore[arg-type]
+    panel.jobs.export(path, "brats", None, None, labels, probabilities=False, pictures={})  # type: ignore[arg-type]
     labels[:] = 4  # a stroke of the brush meanwhile
     assert panel.state.message == "Writing..."
     panel.threads.finish_all()

@@ -142,6 +142,29 @@ def test_labels_of_others_are_saved_as_they_are(tmp_path: Path) -> None:
     assert set(np.unique(nib.load(tmp_path / "a.nii").dataobj).tolist()) == {0, 1, 2, 4}
 
 
+def test_numbers_that_are_no_labels_are_saved_as_they_are(tmp_path: Path) -> None:
+    settings.remember(label_convention="1-2-3")
+    data = np.random.default_rng(2).choice(np.array([0, 1, 2, 4], np.uint8), (4, 5, 6))
+    grid = Volume(data, np.eye(4))
+    for role, expected in ((Role.DERIVED, {0, 1, 2, 4}), (Role.RESULT, {0, 1, 2, 3}), (Role.REFERENCE, {0, 1, 2, 3})):
+        layer = Labels(Placement.of(grid).to_display(data), metadata={TAG: LayerSource(grid, role=role)})
+        write_labels(str(tmp_path / "a.nii"), *layer.as_layer_data_tuple()[:2])
+        assert set(np.unique(nib.load(tmp_path / "a.nii").dataobj).tolist()) == expected
+    settings.remember(label_convention="1-2-4")
+
+
+def test_values_put_into_a_layer_are_those_behind_it() -> None:
+    volume = Volume(np.random.default_rng(1).random((4, 5, 6), np.float32), np.diag([-1.0, 1, 2, 1]))
+    data, options, _ = image_layer(LayerSource(volume, Path("p_t1.nii.gz"), Modality.T1), "T1")
+    layer = Image(data, **options)
+    assert source_of(layer).volume is volume
+    layer.data = np.asarray(layer.data) * 2
+    source = source_of(layer)
+    np.testing.assert_array_equal(source.volume.data, volume.data * 2)
+    assert source.volume.same_grid(volume)
+    assert (source.path, source.modality) == (Path("p_t1.nii.gz"), Modality.T1)
+
+
 def test_colours_are_not_saved_as_values(tmp_path: Path) -> None:
     layer = Image(np.zeros((4, 5, 6, 3), np.uint8), rgb=True)
     with pytest.raises(ShaSpecError, match="one value for each voxel"):

@@ -445,6 +445,75 @@ def test_file_save_writes_the_report_too(loaded: ShaSpecWidget, tmp_path: Path) 
     assert json.loads((tmp_path / "saved.json").read_text())["available"] == "flair+t1+t1c+t2"
 
 
+def test_half_an_answer_is_saved_without_the_report_of_the_one_before(
+    loaded: ShaSpecWidget, gate: GatedEngine, tmp_path: Path, qtbot: QtBot
+) -> None:
+    loaded.controller.network._key = ()
+    click(loaded, "available_t1", qtbot)
+    qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
+    loaded.controller.cancel()
+    gate.gate.set()
+    loaded.viewer.layers.selection.active = loaded.overlay.layer
+    assert loaded.viewer.layers.save(str(tmp_path / "saved.nii.gz"), selected=True, plugin="napari-shaspec")
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "saved.nii.gz").dataobj), loaded.overlay.labels())
+    assert not (tmp_path / "saved.json").exists()
+    before = loaded.state.volumes_ml[Region.ET]
+    layer = loaded.overlay.layer
+    layer.brush_size = 7
+    layer.paint(tuple(int(value) for value in np.argwhere(layer.data == 0)[500]), 4)  # the table follows all the same
+    qtbot.waitUntil(lambda: loaded.state.volumes_ml[Region.ET] > before, timeout=LONG_MS)
+
+
+def test_the_label_map_of_an_expert_is_never_replaced(
+    loaded: ShaSpecWidget, case_folder: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    truth = case_folder / "patient_seg.nii.gz"
+    before = truth.read_bytes()
+    loaded.export(truth, "1-2-4", False, False)
+    qtbot.waitUntil(lambda: "apart from the case" in loaded.state.message, timeout=LONG_MS)
+    assert truth.read_bytes() == before
+
+
+def test_labels_whose_type_is_converted_stay_the_labels(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    layer = loaded.overlay.layer
+    shown = np.asarray(layer.data).copy()
+    background = tuple(int(value) for value in np.argwhere(shown == 0)[500])
+    shown[background] = 4
+    layer.data = shown.astype(np.int32)  # as napari's layer menu does it
+    np.testing.assert_array_equal(layer.data, shown)
+    np.testing.assert_array_equal(Placement.of(loaded.state.case.grid).to_display(loaded.overlay.labels()), shown)
+    before = loaded.state.volumes_ml[Region.ET]
+    layer.brush_size = 9
+    layer.paint(background, 4)
+    qtbot.waitUntil(lambda: loaded.state.volumes_ml[Region.ET] > before, timeout=LONG_MS)
+    assert loaded.overlay.edited()
+
+
+def test_a_stroke_painted_while_thresholds_are_applied_is_kept(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    result, layer = loaded.state.result, loaded.overlay.layer
+    given = int(layer.data[0, 0, 0])
+    loaded.overlay_panel.thresholds[Region.WT].setValue(0.9)
+    layer.data_setitem((np.array([0]), np.array([0]), np.array([0])), 4 if given != 4 else 1)
+    finished(loaded, qtbot, result)
+    assert loaded.viewer.layers["ShaSpec labels (edited)"].data[0, 0, 0] != given
+    np.testing.assert_array_equal(loaded.overlay.labels(), loaded.state.result.labels)
+
+
+def test_maps_of_the_subset_before_go_when_a_run_is_cancelled(
+    loaded: ShaSpecWidget, gate: GatedEngine, qtbot: QtBot
+) -> None:
+    click(loaded, "show_features", qtbot)
+    qtbot.waitUntil(lambda: loaded.features.shown, timeout=LONG_MS)
+    loaded.controller.network._key = ()
+    click(loaded, "available_t1", qtbot)
+    qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
+    loaded.controller.cancel()
+    gate.gate.set()
+    assert not loaded.features.shown
+    assert not loaded.features_panel.button.isChecked()
+
+
 def test_no_brush_while_the_network_paints(loaded: ShaSpecWidget, gate: GatedEngine, qtbot: QtBot) -> None:
     loaded.controller.network._key = ()
     click(loaded, "available_t1", qtbot)
