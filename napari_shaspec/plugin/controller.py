@@ -242,8 +242,8 @@ class Controller:
         state = self.state
         self._painter.paint(None, result.labels)
         state.progress = Progress()
-        state.status = Status.READY
         state.result = result
+        state.status = Status.READY  # last: to be ready without a result is to have been cancelled, or to have failed
         self.labels_changed()
         if (dict(result.thresholds), result.smooth) != (dict(state.thresholds), state.smooth):
             self._apply_postprocessing()  # changed while the network ran
