@@ -36,8 +36,8 @@ from napari_shaspec.simulate.settings import HELD_OUT, TRAINING, SimulatorSettin
 SUBSETS = (*(frozenset([modality]) for modality in Modality), frozenset(Modality))
 NOTHING = "nothing"
 NAMES = [effect.__name__ for effect in recipe.EFFECTS[1:-1]]
-RANGES = {entry.name for entry in fields(HELD_OUT)} - {"elastic_mm"}
-"""Its wavelengths decide how many numbers are drawn, so another one would make other cases."""
+RANGES = {entry.name for entry in fields(HELD_OUT)} - {"elastic_mm", "radius_mm", "satellite_mm"}
+"""Wavelengths and radii decide how many numbers are drawn, so others would make other cases."""
 
 
 def undone(effect: Effect) -> Effect:

@@ -22,6 +22,9 @@ from napari_shaspec.modalities import Modality
 GRID_TOLERANCE_MM = 1e-2
 """Two grids are the same when no corner moves further than this: writers round affines to float32 or text."""
 
+UNNAMED_LABEL_MAP = "the label map"
+"""What notes and errors call one that never was a file."""
+
 
 def corner_distance_mm(first: NDArray[np.float64], second: NDArray[np.float64], shape: Sequence[int]) -> float:
     """How far the outer corners of a grid of this shape lie apart under two affines, at most and along any axis.

@@ -16,7 +16,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.geometry import Interpolation, describe_grid, overlap_fraction, resample
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.modalities import Modality
-from napari_shaspec.volume import Case, Volume, foreground_mask
+from napari_shaspec.volume import UNNAMED_LABEL_MAP, Case, Volume, foreground_mask
 
 LEAST_OVERLAP = 0.1
 """Images of one head share far more of their space than this, a slab or a single slice within a head included."""
@@ -74,7 +74,7 @@ def combine(
         placed[modality], said = _onto(volumes[modality], files[modality], reference, reference_file)
         notes.extend(said)
     if labels is not None:
-        called = labels_file or Path("the label map")
+        called = labels_file or Path(UNNAMED_LABEL_MAP)
         labels, said = _onto(labels, called, reference, reference_file, Interpolation.NEAREST)
         notes.extend(said)
     large = [files[modality].name for modality, volume in placed.items() if foreground_ml(volume) > LARGEST_BRAIN_ML]

@@ -6,7 +6,7 @@ Layouts: one folder for each case (BraTS, UCSF, UPENN, clinical exports) at any 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -113,6 +113,8 @@ def case_files(*paths: str | Path) -> CaseFiles:
             "one case folder, or the files of one case", f"{len(given)} paths", "Give each case folder by itself"
         )
     cases = list(_search(folders[0], DEPTH))
+    seen = [case for case in cases if case.refusal is None or not isinstance(case.refusal.__cause__, OSError)]
+    cases = seen or cases  # a folder that cannot be looked into is no second case
     if not cases:
         raise _nothing_found(str(folders[0]), _nifti_files(folders[0]))
     if len(cases) > 1:
@@ -161,7 +163,7 @@ def _search(folder: Path, depth: int) -> Iterable[CaseFiles]:
         yield CaseFiles(name, {}, refusal=error)
     else:
         for inner in inside:
-            if inner.is_dir() and not inner.name.startswith("."):
+            if _holds(inner.is_dir) and not inner.name.startswith("."):
                 yield from _search(inner, depth - 1)
 
 
@@ -220,8 +222,16 @@ def _nifti_files(folder: Path) -> list[Path]:
         path
         for path in _listing(folder)
         # Names with a leading dot are none of ours; macOS leaves ._case_t1.nii.gz on foreign disks.
-        if path.name.lower().endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and path.is_file()
+        if path.name.lower().endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and _holds(path.is_file)
     ]
+
+
+def _holds(check: Callable[[], bool]) -> bool:
+    """Whether it is so; a place that cannot be reached, such as a mount whose machine is gone, is nothing."""
+    try:
+        return check()
+    except OSError:
+        return False
 
 
 def _listing(folder: Path) -> list[Path]:

@@ -1,8 +1,8 @@
 """Bring volumes from one grid to another by their affines, never by shape.
 
 Coordinates are voxel indices with integers at voxel centres; a voxel reaches half a step to each side, and an image
-ends at the outer faces of its voxels. Beyond them is background: of an image the value that most of its corners have, 0
-where they have none in common, and of a label map 0.
+ends at the outer faces of its voxels. Beyond them is background: of an image the value that at least half of its
+corners have, 0 where they differ more, and of a label map 0.
 """
 
 # mypy: untyped-calls-exclude="nibabel"

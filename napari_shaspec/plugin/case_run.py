@@ -9,10 +9,7 @@ from threading import Event
 
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import LayerSource
-from napari_shaspec.volume import Case
-
-REFERENCE = "the label map"
-"""What `combine` calls a label map that never was a file."""
+from napari_shaspec.volume import UNNAMED_LABEL_MAP, Case
 
 
 def case_steps(
@@ -59,19 +56,26 @@ def reference_steps(case: Case, truth: LayerSource | None, cancelled: Event) -> 
     """
     from napari_shaspec.io.assembly import combine
 
-    of_before = f"{case.truth_file.name if case.truth_file is not None else REFERENCE}: "
+    of_before = _begin(case.truth_file)
     notes = [note for note in case.notes if case.truth is None or not note.startswith(of_before)]
     if truth is None:
         yield replace(case, truth=None, truth_file=None, notes=tuple(notes))
         return
     both = combine(case.name, case.images, dict.fromkeys(case.images, Path(case.name)), truth.volume, truth.path)
-    said = [*notes, *_with_name(truth, REFERENCE), *both.notes]
+    # Of the images all has been said: they lie on one grid, and have no names here.
+    placed = [note for note in both.notes if note.startswith(_begin(truth.path))]
+    said = [*notes, *_with_name(truth, UNNAMED_LABEL_MAP), *placed]
     if not cancelled.is_set():
         yield replace(case, truth=both.truth, truth_file=truth.path, notes=tuple(dict.fromkeys(said)))
 
 
+def _begin(truth_file: Path | None) -> str:
+    """How notes of a label map begin."""
+    return f"{truth_file.name if truth_file is not None else UNNAMED_LABEL_MAP}: "
+
+
 def _named(truth: LayerSource | None) -> list[tuple[str, LayerSource]]:
-    return [] if truth is None else [(REFERENCE, truth)]
+    return [] if truth is None else [(UNNAMED_LABEL_MAP, truth)]
 
 
 def _with_name(source: LayerSource, name: str) -> list[str]:

@@ -185,11 +185,12 @@ class Controller:
             self._restart()
 
     def _restart(self) -> None:
-        self.cancel(silently=True)
         self._features.cancel()
         self.state.encoded = frozenset()
         if self.state.live and self.state.case is not None:
-            self.predict()
+            self.predict()  # which cancels what runs
+        else:
+            self.cancel(silently=True)
 
     def predict(self) -> None:
         """Ask for the present subset; whatever runs is cancelled."""

@@ -92,6 +92,17 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
     return [*files, *pictures]
 
 
+def export_unfinished(path: Path, form: str, case: Case, labels: NDArray[np.uint8]) -> list[Path]:
+    """Write labels of no finished result, without a report, because nothing describes them; errors as above."""
+    from napari_shaspec.io.atomic import check_no_input
+    from napari_shaspec.io.nifti import write_volume
+    from napari_shaspec.regions import Convention, to_convention
+
+    check_no_input([path], case.all_files)
+    write_volume(case.grid.with_data(to_convention(labels, Convention(form))), path, overwrite=True)
+    return [path]
+
+
 def _outputs(path: Path, form: str, probabilities: bool) -> Outputs:
     if path.suffix == "":
         path = path.with_name(path.name + NIFTI[0])

@@ -37,6 +37,8 @@ TAG = "napari_shaspec"
 REPORT = "napari_shaspec_export"
 """Key under which the network's labels keep the function that exports them with their report."""
 
+CHANGED = "its values were changed in the viewer since the file was read"
+
 WINDOW_PERCENT = (1.0, 99.5)
 REVERSED = [2, 1, 0, 3]
 
@@ -183,11 +185,12 @@ def source_of(layer: Layer) -> LayerSource:
     """
     source = _tagged(layer)
     if source is not None and Placement.of(source.volume).to_display(source.volume.data).shape == layer.data.shape:
-        if np.may_share_memory(np.asarray(layer.data), source.volume.data):
+        shown = Placement.of(source.volume).to_file(np.asarray(layer.data))
+        if np.may_share_memory(shown, source.volume.data) or np.array_equal(shown, source.volume.data):
             return source
         # Somebody has put other values in its place, and those are what is on the screen.
-        shown = Placement.of(source.volume).to_file(np.asarray(layer.data))
-        return replace(source, volume=source.volume.with_data(shown))
+        changed = _checked(shown, layer.name)
+        return replace(source, volume=source.volume.with_data(changed), notes=(*source.notes, CHANGED))
     data = np.asarray(layer.data)
     if data.ndim != 3 or getattr(layer, "rgb", False):
         raise ShaSpecError(
@@ -203,14 +206,7 @@ def source_of(layer: Layer) -> LayerSource:
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([steps[axis] for axis in order])[order]
     affine[:3, 3] = origin[order]
-    shaped = data.transpose(order)
-    image = shaped.astype(np.float32) if shaped.dtype.kind not in "iub" else shaped
-    if not np.isfinite(image).all():
-        raise ShaSpecError(
-            f"finite values in the layer {layer.name}", "some that are not a number", "Replace them first"
-        )
-    if image.min() == image.max():
-        raise ShaSpecError(f"an image in the layer {layer.name}", "one value everywhere", "Choose another layer")
+    image = _checked(data.transpose(order), layer.name)
     note = "from another reader: its axes are taken as right, front, top" if source is None else ""
     return LayerSource(Volume(image, affine), None, None, (note,) if note else ())
 
@@ -232,6 +228,15 @@ def role_of(layer: Layer) -> Role | None:
 def show_radiologically(viewer: ViewerModel) -> None:
     """Axial slices, the patient's right on the left of the screen, front at the top."""
     viewer.scene.camera.orientation2d = ("up", "left")
+
+
+def _checked(data: NDArray[Any], name: str) -> NDArray[Any]:
+    image = data.astype(np.float32) if data.dtype.kind not in "iub" else data
+    if not np.isfinite(image).all():
+        raise ShaSpecError(f"finite values in the layer {name}", "some that are not a number", "Replace them first")
+    if image.min() == image.max():
+        raise ShaSpecError(f"an image in the layer {name}", "one value everywhere", "Choose another layer")
+    return image
 
 
 def _tagged(layer: Layer) -> LayerSource | None:

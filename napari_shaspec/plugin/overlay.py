@@ -74,6 +74,7 @@ class Overlay:
         self._viewer = viewer
         self._opacity = opacity
         self._canvas: _Canvas | None = None
+        self._editable = True
         self.layer: Labels | None = None
         self.regions: dict[Region, Labels] = {}
         self.change: Labels | None = None
@@ -174,6 +175,7 @@ class Overlay:
 
     def set_editable(self, *, editable: bool) -> None:
         """No brush while the network paints: strokes would be painted over without a word."""
+        self._editable = editable
         if self.layer is not None:
             self.layer.editable = editable
 
@@ -282,7 +284,8 @@ class Overlay:
 
     def _listen(self, layer: Labels | None, *, on: bool) -> None:
         if layer is not None:
-            for event in (layer.events.paint, layer.events.set_data):
+            # A hidden layer tells of new data by the last of these alone.
+            for event in (layer.events.paint, layer.events.set_data, layer.events.data):
                 event.connect(self._on_event) if on else event.disconnect(self._on_event)
 
     def _on_event(self, event: object = None) -> None:
@@ -302,6 +305,7 @@ class Overlay:
             return
         canvas.labels[...] = canvas.placement.to_file(np.asarray(layer.data))
         layer.data = canvas.placement.to_display(canvas.labels)
+        layer.editable = self._editable  # new data make it editable, while the network paints, too
 
     def _on_shown(self, event: object = None) -> None:
         self.sync_regions()

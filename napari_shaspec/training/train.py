@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
+from napari_shaspec.io.atomic import remove_leftovers
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import Checkpoint
@@ -161,6 +162,8 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     chosen = choose_device(hardware.device)
     parts = _split(config, cases, split or out / SPLIT) if cases else None
     out.mkdir(parents=True, exist_ok=True)
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        remove_leftovers(out)  # of a start that was killed while it wrote
     lightning.seed_everything(config.seed, verbose=False)
     if hardware.precision == "auto":
         torch.set_float32_matmul_precision("high")

@@ -42,7 +42,7 @@ class FeatureDisplay:
         self._overlay = overlay
         self._cases = cases
         self._closed = False
-        self._shown_of: frozenset[Modality] = frozenset()
+        self._shown_of: tuple[frozenset[Modality], str] = (frozenset(), "")
         panel.shown.connect(self.show)
         panel.grid_changed.connect(self._arrange)
 
@@ -57,7 +57,7 @@ class FeatureDisplay:
 
         def deliver(maps: dict[Modality, FeatureMap | None]) -> None:
             if not self._closed and self._panel.button.isChecked():
-                self._shown_of = available
+                self._shown_of = (available, self._controller.state.network)
                 self._layers.show(choice, maps, self._overlay.layer)
                 absent = [modality.title for modality, picture in maps.items() if picture is None]
                 self._panel.set_line(
@@ -74,8 +74,9 @@ class FeatureDisplay:
             self.show(self._panel.choice())
 
     def withdraw_stale(self) -> None:
-        """Take away maps of another subset than the present one, when nothing is under way that would replace them."""
-        if self._layers.shown and self._shown_of != self._controller.state.available:
+        """Take away maps of another subset or network, when nothing is under way that would replace them."""
+        state = self._controller.state
+        if self._layers.shown and self._shown_of != (state.available, state.network):
             self._withdraw()
 
     def _withdraw(self) -> None:

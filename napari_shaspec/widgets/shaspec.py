@@ -27,7 +27,7 @@ from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.cases import CaseLayers
 from napari_shaspec.plugin.controller import CLOSING_SECONDS, Controller
-from napari_shaspec.plugin.exporting import export_result, feature_files, planned_files
+from napari_shaspec.plugin.exporting import export_result, export_unfinished, feature_files, planned_files
 from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
 from napari_shaspec.plugin.jobs import Jobs
@@ -315,6 +315,7 @@ class ShaSpecWidget(QWidget):
 
     def _on_case(self, *_: object) -> None:
         self.modalities.set_warnings(self.layers.warnings())
+        self._renew_export()  # another reference is another file that nothing may replace
         self._pointed = False
         if self.state.case is None:
             self.features.remove()  # of another case; they come again with its labels
@@ -338,10 +339,9 @@ class ShaSpecWidget(QWidget):
 
     def _on_result(self, *_: object) -> None:
         result, case = self.state.result, self.state.case
+        self._renew_export()
         if result is None or case is None:
-            self.overlay.set_export(None)  # what is painted from now on is of no finished result
             return
-        self.overlay.set_export(partial(_save, case, result))
         if not self._pointed:  # once for each case: later the user has chosen the place
             self._pointed = True
             self.layers.point_at(result.labels)
@@ -349,6 +349,11 @@ class ShaSpecWidget(QWidget):
         self.run.set_devices(("auto", *list_devices()), self.controller.device)
         self.features_panel.set_levels(result.checkpoint.model.config.map_widths)
         self.feature_display.refresh()
+
+    def _renew_export(self) -> None:
+        """What *File > Save* writes: of the present case, and without a report where no result is finished."""
+        if self.state.case is not None:
+            self.overlay.set_export(partial(_save, self.state.case, self.state.result))
 
     def _show_layers_of_result(self) -> None:
         for region, box in self.overlay_panel.shown.items():
@@ -418,8 +423,12 @@ class ShaSpecWidget(QWidget):
         self.viewer = None
 
 
-def _save(case: Case, result: Result, path: Path, convention: Convention, shown: NDArray[np.uint8]) -> list[Path]:
+def _save(
+    case: Case, result: Result | None, path: Path, convention: Convention, shown: NDArray[np.uint8]
+) -> list[Path]:
     """*File > Save*: the same files as from the export form."""
+    if result is None:
+        return export_unfinished(path, convention.value, case, shown)
     return export_result(path, convention.value, case, result, shown)
 
 

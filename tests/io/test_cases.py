@@ -204,3 +204,22 @@ def test_a_folder_that_cannot_be_looked_into_hides_no_other(
     assert "Permission denied" in str(refused.refusal)
     with pytest.raises(ShaSpecError, match=r"to look into the folder .*lost\+found, found Permission denied"):
         read_case(locked)
+    assert read_case(tmp_path).name == name  # it is no second case either
+
+
+def test_a_place_that_cannot_be_reached_hides_no_other(
+    save_case: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pattern, names, name = LAYOUTS["BraTS 2020"]
+    save_case(pattern, names)
+    gone = tmp_path / "mount"
+    gone.mkdir()
+    is_folder = Path.is_dir
+
+    def is_dir(path: Path) -> bool:
+        if path == gone:
+            raise OSError(107, "Transport endpoint is not connected", str(path))
+        return is_folder(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    assert [case.name for case in find_cases(tmp_path)] == [name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -371,8 +370,12 @@ def test_another_model_says_whose_labels_there_are_until_it_runs(bench: Bench) -
 
 def test_notes_of_files_are_those_of_the_case_and_go_with_their_reference(bench: Bench) -> None:
     bench.load()
+    large = np.diag([40.0, 40, 40, 1])  # more than a brain, which is noted once
     images = {
-        modality: (modality.title, replace(source, path=Path(f"p_{modality.value}.nii"), notes=("tilted",)))
+        modality: (
+            modality.title,
+            LayerSource(Volume(source.volume.data, large), Path(f"p_{modality.value}.nii"), modality, ("tilted",)),
+        )
         for modality, source in bench.patients["one"].items()
     }
     bench.controller.set_images(images, None)
@@ -380,19 +383,21 @@ def test_notes_of_files_are_those_of_the_case_and_go_with_their_reference(bench:
     of_images = tuple(f"p_{modality.value}.nii: tilted" for modality in Modality)
     on_cpu = bench.state.notes[-1]
     assert on_cpu.startswith("Runs on the CPU")
-    assert bench.state.notes == (*of_images, on_cpu)
+    not_stripped = bench.state.notes[-2]
+    assert "more than 2.3 litres" in not_stripped
+    assert bench.state.notes == (*of_images, not_stripped, on_cpu)
     labels = np.full((3, 7, 8), 4, np.uint8)
-    moved = np.eye(4)
-    moved[0, 3] = 1
+    moved = large.copy()
+    moved[0, 3] = 40
     truth = LayerSource(Volume(labels, moved), Path("p_seg.nii"), notes=("p_seg.nii: 4 is a cavity",))
     bench.controller.set_images(images, truth)
     bench.jobs.finish_all()
     *others, resampled, last = bench.state.notes
-    assert (*others, last) == (*of_images, "p_seg.nii: 4 is a cavity", on_cpu)
+    assert (*others, last) == (*of_images, not_stripped, "p_seg.nii: 4 is a cavity", on_cpu)
     assert resampled.startswith("p_seg.nii: resampled (nearest)")
     assert bench.state.case is not None
     assert Path("p_seg.nii") in bench.state.case.all_files
     bench.controller.set_images(images, None)
     bench.jobs.finish_all()
-    assert bench.state.notes == (*of_images, on_cpu)
+    assert bench.state.notes == (*of_images, not_stripped, on_cpu)
     assert Path("p_seg.nii") not in bench.state.case.all_files

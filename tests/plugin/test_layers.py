@@ -158,11 +158,16 @@ def test_values_put_into_a_layer_are_those_behind_it() -> None:
     data, options, _ = image_layer(LayerSource(volume, Path("p_t1.nii.gz"), Modality.T1), "T1")
     layer = Image(data, **options)
     assert source_of(layer).volume is volume
+    assert source_of(Image(np.asarray(layer.data).copy(), **options)).volume is volume  # as of a duplicated layer
     layer.data = np.asarray(layer.data) * 2
     source = source_of(layer)
     np.testing.assert_array_equal(source.volume.data, volume.data * 2)
     assert source.volume.same_grid(volume)
     assert (source.path, source.modality) == (Path("p_t1.nii.gz"), Modality.T1)
+    assert "changed in the viewer" in source.notes[0]
+    layer.data = np.full_like(layer.data, np.nan)
+    with pytest.raises(ShaSpecError, match="finite values in the layer T1"):
+        source_of(layer)
 
 
 def test_colours_are_not_saved_as_values(tmp_path: Path) -> None:

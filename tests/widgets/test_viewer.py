@@ -19,6 +19,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QAbstractButton, QApplication, QCheckBox, QMessageBox
 
 from napari_shaspec.cli.app import run as run_command
+from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.engine import TorchEngine
 from napari_shaspec.inference.session import Session
 from napari_shaspec.io.cases import read_case
@@ -446,7 +447,7 @@ def test_file_save_writes_the_report_too(loaded: ShaSpecWidget, tmp_path: Path) 
 
 
 def test_half_an_answer_is_saved_without_the_report_of_the_one_before(
-    loaded: ShaSpecWidget, gate: GatedEngine, tmp_path: Path, qtbot: QtBot
+    loaded: ShaSpecWidget, gate: GatedEngine, tmp_path: Path, case_folder: Path, qtbot: QtBot
 ) -> None:
     loaded.controller.network._key = ()
     click(loaded, "available_t1", qtbot)
@@ -457,6 +458,11 @@ def test_half_an_answer_is_saved_without_the_report_of_the_one_before(
     assert loaded.viewer.layers.save(str(tmp_path / "saved.nii.gz"), selected=True, plugin="napari-shaspec")
     np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "saved.nii.gz").dataobj), loaded.overlay.labels())
     assert not (tmp_path / "saved.json").exists()
+    truth = case_folder / "patient_seg.nii.gz"
+    untouched = truth.read_bytes()
+    with pytest.raises(ShaSpecError, match="apart from the case"):
+        loaded.overlay.layer.save(str(truth), plugin="napari-shaspec")
+    assert truth.read_bytes() == untouched
     before = loaded.state.volumes_ml[Region.ET]
     layer = loaded.overlay.layer
     layer.brush_size = 7
@@ -475,6 +481,22 @@ def test_the_label_map_of_an_expert_is_never_replaced(
     assert truth.read_bytes() == before
 
 
+def test_a_reference_that_comes_later_is_not_replaced_either(
+    panel: ShaSpecWidget, case_folder: Path, tmp_path: Path, qtbot: QtBot
+) -> None:
+    truth = tmp_path / "expert_seg.nii.gz"
+    (case_folder / "patient_seg.nii.gz").rename(truth)
+    panel.open_paths([str(case_folder)])
+    finished(panel, qtbot)
+    assert panel.state.case.truth is None
+    panel.open_paths([str(truth)])
+    qtbot.waitUntil(lambda: panel.state.case.truth is not None, timeout=LONG_MS)
+    before = truth.read_bytes()
+    with pytest.raises(ShaSpecError, match="apart from the case"):
+        panel.overlay.layer.save(str(truth), plugin="napari-shaspec")
+    assert truth.read_bytes() == before
+
+
 def test_labels_whose_type_is_converted_stay_the_labels(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     layer = loaded.overlay.layer
     shown = np.asarray(layer.data).copy()
@@ -483,6 +505,11 @@ def test_labels_whose_type_is_converted_stay_the_labels(loaded: ShaSpecWidget, q
     layer.data = shown.astype(np.int32)  # as napari's layer menu does it
     np.testing.assert_array_equal(layer.data, shown)
     np.testing.assert_array_equal(Placement.of(loaded.state.case.grid).to_display(loaded.overlay.labels()), shown)
+    layer.visible = False  # a hidden layer says less, and means the same
+    shown[background] = 1
+    layer.data = shown.astype(np.int64)
+    np.testing.assert_array_equal(Placement.of(loaded.state.case.grid).to_display(loaded.overlay.labels()), shown)
+    layer.visible = True
     before = loaded.state.volumes_ml[Region.ET]
     layer.brush_size = 9
     layer.paint(background, 4)
