@@ -4,7 +4,8 @@
 
 Each weight is the mean of both, the second counting ``--share``. Where such networks are about as good as the two, both
 lie in one valley of the loss, and a mix is a compromise between what they can do; evaluate it like any other
-(`napari-shaspec evaluate CASES --weights between.safetensors`). The configuration is the second's.
+(`napari-shaspec evaluate CASES --weights between.safetensors`). The configuration is the second's, and the file is in half
+precision.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
+from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint, shift_outputs
 from napari_shaspec.model.shaspec import ShaSpec
 
 
@@ -36,6 +37,8 @@ def main() -> None:
     # How the second was made stays in the header; the two files are told by their hashes.
     mixed = {"share": options.share, "first": first.sha256, "second": second.sha256}
     save_checkpoint(model, options.out, {**second.training, "mixed": mixed}, second.statement)
+    # Once more as it is, in half precision, like calibrated weights.
+    shift_outputs(options.out, dict.fromkeys(model.config.outputs, 0.5), options.out)
 
 
 if __name__ == "__main__":
