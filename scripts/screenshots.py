@@ -48,21 +48,27 @@ class Photographer:
     def open_sample(self) -> None:
         """As from *File > Open Sample*."""
         self.viewer.open_sample("napari-shaspec", "simulated_glioma")
-        self.wait_for_result(None)
+        self.wait_for_result(None, self.panel.state.agreement)
 
-    def wait_for_result(self, before: object) -> None:
-        """Until there is a result other than ``before``, and the table is measured."""
+    def wait_for_result(self, before: object, measured_before: object) -> None:
+        """Until there are a result and a measured table other than those."""
         state = self.panel.state
         self.wait(lambda: state.result is not None and state.result is not before)
-        self.wait(lambda: all(each.hd95_mm is not None for each in state.agreement.values()))
+        self.wait(
+            lambda: (
+                state.agreement is not measured_before
+                and len(state.agreement) > 0
+                and all(each.hd95_mm is not None for each in state.agreement.values())
+            )
+        )
         self.settle()
 
     def choose(self, *modalities: Modality) -> None:
         """Switch check boxes until these are on."""
-        result = self.panel.state.result
+        result, measured = self.panel.state.result, self.panel.state.agreement
         if frozenset(modalities) != self.panel.state.available:
             self.panel.controller.choose(frozenset(modalities))
-            self.wait_for_result(result)
+            self.wait_for_result(result, measured)
 
     def window(self, name: str) -> None:
         """The whole window."""
