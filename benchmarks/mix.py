@@ -4,8 +4,8 @@
 
 Each weight is the mean of both, the second counting ``--share``. Where such networks are about as good as the two, both
 lie in one valley of the loss, and a mix is a compromise between what they can do; evaluate it like any other
-(`napari-shaspec evaluate CASES --weights between.safetensors`). The configuration is the second's, and the file is in half
-precision.
+(`napari-shaspec evaluate CASES --weights between.safetensors`). The configuration is the second's, and the file is
+in half precision.
 """
 
 from __future__ import annotations
