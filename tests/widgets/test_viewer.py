@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event, Timer
+from unittest.mock import Mock
 
 import nibabel as nib
 import numpy as np
@@ -21,6 +22,7 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QCheckBox, QMessageBox
 from napari_shaspec.cli.app import run as run_command
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.engine import TorchEngine
+from napari_shaspec.inference.feature_choice import FeatureChoice, FeatureKind, FeatureView
 from napari_shaspec.inference.session import Session
 from napari_shaspec.io.cases import read_case
 from napari_shaspec.modalities import Modality
@@ -28,10 +30,11 @@ from napari_shaspec.model.checkpoint import Checkpoint, load_checkpoint
 from napari_shaspec.model.shaspec import Encoding
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.layers import Placement
-from napari_shaspec.plugin.state import Status
+from napari_shaspec.plugin.state import PluginState, Status
 from napari_shaspec.regions import Region
 from napari_shaspec.volume import Case
 from napari_shaspec.widgets import commands
+from napari_shaspec.widgets.feature_display import FeatureDisplay
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
 from tests.widgets.conftest import LONG_MS, finished, write_case
 
@@ -310,6 +313,14 @@ def test_edits_are_kept_when_a_toggle_comes(loaded: ShaSpecWidget, qtbot: QtBot)
     np.testing.assert_array_equal(loaded.overlay.labels(), loaded.state.result.labels)
     layer.undo()  # the kept layer has kept its history too
     assert layer.data[0, 0, 0] == given
+    # The brush is free while thresholds are applied.
+    result, second = loaded.state.result, loaded.overlay.layer
+    given = int(second.data[0, 0, 0])
+    loaded.overlay_panel.thresholds[Region.WT].setValue(0.9)
+    second.data_setitem((np.array([0]), np.array([0]), np.array([0])), 4 if given != 4 else 1)
+    finished(loaded, qtbot, result)
+    assert loaded.viewer.layers["ShaSpec labels (edited 2)"].data[0, 0, 0] != given
+    np.testing.assert_array_equal(loaded.overlay.labels(), loaded.state.result.labels)
 
 
 def test_feature_layers_come_go_and_follow(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
@@ -340,6 +351,31 @@ def test_feature_layers_come_go_and_follow(loaded: ShaSpecWidget, qtbot: QtBot) 
     click(loaded, "show_features", qtbot)
     assert [layer.name for layer in viewer.layers] == before
     assert not viewer.canvas.grid.enabled
+
+
+def test_maps_are_withdrawn_when_they_are_of_another_subset_or_network() -> None:
+    """Without napari: layers and panel only record."""
+    layers, panel = Mock(shown=False), Mock()
+    controller = Mock(state=PluginState(available=ALL, network="one"))
+    display = FeatureDisplay(panel, layers, controller, Mock(), Mock())
+    display.show(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM))
+    _, deliver = controller.request_features.call_args.args
+    controller.state.network = "two"  # known once it has run
+    deliver({})
+    layers.shown = True
+    display.withdraw_stale()
+    layers.remove.assert_not_called()
+    for available, network in ((ALL - {Modality.T1}, "two"), (ALL, "three")):
+        controller.state.available, controller.state.network = available, network
+        layers.remove.reset_mock()
+        display.withdraw_stale()
+        layers.remove.assert_called_once()
+        panel.set_shown.assert_called_with(shown=False)
+    layers.shown = False
+    layers.remove.reset_mock()
+    controller.state.available = frozenset({Modality.T2})
+    display.withdraw_stale()
+    layers.remove.assert_not_called()
 
 
 def test_pin_and_compare(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
@@ -447,12 +483,21 @@ def test_file_save_writes_the_report_too(loaded: ShaSpecWidget, tmp_path: Path) 
 
 
 def test_half_an_answer_is_saved_without_the_report_of_the_one_before(
-    loaded: ShaSpecWidget, gate: GatedEngine, tmp_path: Path, case_folder: Path, qtbot: QtBot
+    loaded: ShaSpecWidget,
+    gate: GatedEngine,
+    tmp_path: Path,
+    case_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot,
 ) -> None:
     loaded.controller.network._key = ()
+    withdrawn: list[Status] = []
+    monkeypatch.setattr(loaded.feature_display, "withdraw_stale", lambda: withdrawn.append(loaded.state.status))
     click(loaded, "available_t1", qtbot)
     qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
+    assert withdrawn == []
     loaded.controller.cancel()
+    assert withdrawn == [Status.READY]  # maps of the subset before would be shown as this one's
     gate.gate.set()
     loaded.viewer.layers.selection.active = loaded.overlay.layer
     assert loaded.viewer.layers.save(str(tmp_path / "saved.nii.gz"), selected=True, plugin="napari-shaspec")
@@ -471,27 +516,19 @@ def test_half_an_answer_is_saved_without_the_report_of_the_one_before(
 
 
 def test_the_label_map_of_an_expert_is_never_replaced(
-    loaded: ShaSpecWidget, case_folder: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+    panel: ShaSpecWidget, case_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
 ) -> None:
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
-    truth = case_folder / "patient_seg.nii.gz"
-    before = truth.read_bytes()
-    loaded.export(truth, "1-2-4", False, False)
-    qtbot.waitUntil(lambda: "apart from the case" in loaded.state.message, timeout=LONG_MS)
-    assert truth.read_bytes() == before
-
-
-def test_a_reference_that_comes_later_is_not_replaced_either(
-    panel: ShaSpecWidget, case_folder: Path, tmp_path: Path, qtbot: QtBot
-) -> None:
     truth = tmp_path / "expert_seg.nii.gz"
     (case_folder / "patient_seg.nii.gz").rename(truth)
     panel.open_paths([str(case_folder)])
     finished(panel, qtbot)
     assert panel.state.case.truth is None
-    panel.open_paths([str(truth)])
+    panel.open_paths([str(truth)])  # after the result whose labels are saved
     qtbot.waitUntil(lambda: panel.state.case.truth is not None, timeout=LONG_MS)
     before = truth.read_bytes()
+    panel.export(truth, "1-2-4", False, False)
+    qtbot.waitUntil(lambda: "apart from the case" in panel.state.message, timeout=LONG_MS)
     with pytest.raises(ShaSpecError, match="apart from the case"):
         panel.overlay.layer.save(str(truth), plugin="napari-shaspec")
     assert truth.read_bytes() == before
@@ -515,30 +552,6 @@ def test_labels_whose_type_is_converted_stay_the_labels(loaded: ShaSpecWidget, q
     layer.paint(background, 4)
     qtbot.waitUntil(lambda: loaded.state.volumes_ml[Region.ET] > before, timeout=LONG_MS)
     assert loaded.overlay.edited()
-
-
-def test_a_stroke_painted_while_thresholds_are_applied_is_kept(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
-    result, layer = loaded.state.result, loaded.overlay.layer
-    given = int(layer.data[0, 0, 0])
-    loaded.overlay_panel.thresholds[Region.WT].setValue(0.9)
-    layer.data_setitem((np.array([0]), np.array([0]), np.array([0])), 4 if given != 4 else 1)
-    finished(loaded, qtbot, result)
-    assert loaded.viewer.layers["ShaSpec labels (edited)"].data[0, 0, 0] != given
-    np.testing.assert_array_equal(loaded.overlay.labels(), loaded.state.result.labels)
-
-
-def test_maps_of_the_subset_before_go_when_a_run_is_cancelled(
-    loaded: ShaSpecWidget, gate: GatedEngine, qtbot: QtBot
-) -> None:
-    click(loaded, "show_features", qtbot)
-    qtbot.waitUntil(lambda: loaded.features.shown, timeout=LONG_MS)
-    loaded.controller.network._key = ()
-    click(loaded, "available_t1", qtbot)
-    qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
-    loaded.controller.cancel()
-    gate.gate.set()
-    assert not loaded.features.shown
-    assert not loaded.features_panel.button.isChecked()
 
 
 def test_no_brush_while_the_network_paints(loaded: ShaSpecWidget, gate: GatedEngine, qtbot: QtBot) -> None:
