@@ -26,8 +26,8 @@ from napari_shaspec.modalities import Modality, nonempty_subsets
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
 from napari_shaspec.simulate.settings import HELD_OUT
-from napari_shaspec.training.config import PRESETS
 from napari_shaspec.training.data import held_out_batches
+from napari_shaspec.training.presets import PRESETS
 
 SEED = 4_100
 """Of no training run; see `training.data.SEEDS`."""

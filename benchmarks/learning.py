@@ -24,7 +24,8 @@ import torch
 from napari_shaspec.cli.simulate import case_seed, write_case
 from napari_shaspec.io.cases import find_cases
 from napari_shaspec.simulate.case import simulate_case
-from napari_shaspec.training.config import PRESETS, Augmentation, Optimizer, TrainConfig
+from napari_shaspec.training.config import Augmentation, Optimizer, TrainConfig
+from napari_shaspec.training.presets import PRESETS
 from napari_shaspec.training.train import Hardware, train
 
 SEED = 11

@@ -21,7 +21,7 @@ from napari_shaspec.model.networks import Network
 from napari_shaspec.model.released.config import ReleasedConfig
 from napari_shaspec.model.released.network import ReleasedShaSpec
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
-from napari_shaspec.training.config import PRESETS
+from napari_shaspec.training.presets import PRESETS
 
 COLOURS = {"image": "#e8e8e8", "shared": "#9ecae1", "specific": "#fdd0a2", "fusion": "#c7e9c0", "decoder": "#dadaeb"}
 MISSING = Modality.T1

@@ -34,7 +34,8 @@ from napari_shaspec.model.released.checkpoint import STATEMENT
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.regions import Region
-from napari_shaspec.training.config import PRESETS, TrainConfig
+from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.presets import PRESETS
 from tests.released_reference import SMALL, random_net
 
 AFFINE = np.array([[-4.0, 0, 0, 40], [0, -4, 0, 44], [0, 0, 5, -30], [0, 0, 0, 1]])

@@ -67,7 +67,7 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
     from napari_shaspec.io.cases import find_cases
     from napari_shaspec.training.ablation import Ablation, outcomes, run_variants, variants
     from napari_shaspec.training.ablation_tables import write_tables
-    from napari_shaspec.training.config import PRESETS
+    from napari_shaspec.training.presets import PRESETS
     from napari_shaspec.training.splits import read_split, write_split
     from napari_shaspec.training.train import SPLIT, Hardware
 

@@ -13,7 +13,8 @@ from napari_shaspec.cli.training_options import Preset, Seed, Steps, Widths, cha
 from napari_shaspec.modalities import Modality, parse_subset
 from napari_shaspec.model.config import Substitution
 from napari_shaspec.model.objective import AlignmentLoss
-from napari_shaspec.training.config import PRESETS, Augmentation, Optimizer, Schedule, SubsetSampling
+from napari_shaspec.training.config import Augmentation, Optimizer, Schedule, SubsetSampling
+from napari_shaspec.training.presets import PRESETS
 
 
 def train(  # noqa: PLR0913 (a command's options are its parameters)

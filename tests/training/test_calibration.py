@@ -17,7 +17,7 @@ from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.simulate.settings import HELD_OUT, without_tumours
 from napari_shaspec.training import calibration
 from napari_shaspec.training.calibration import SURE, THRESHOLDS, Curves, calibrate, dice_by_threshold, dice_curves
-from napari_shaspec.training.config import PRESETS
+from napari_shaspec.training.presets import PRESETS
 from napari_shaspec.volume import Case
 
 

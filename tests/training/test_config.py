@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.training.config import PRESETS, TrainConfig
+from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.presets import PRESETS
 
 
 def test_the_presets() -> None:
