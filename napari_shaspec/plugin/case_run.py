@@ -41,7 +41,9 @@ def case_steps(
         truth.volume if truth is not None else None,
         truth.path if truth is not None else None,
     )
-    said = [note for name, source in (*sources.values(), *_named(truth)) for note in _with_name(source, name)]
+    said = [note for name, source in sources.values() for note in _with_name(source, name)]
+    if truth is not None:
+        said += _with_name(truth, UNNAMED_LABEL_MAP)
     if not cancelled.is_set():
         yield replace(case, notes=tuple(dict.fromkeys((*said, *case.notes))))
 
@@ -69,16 +71,12 @@ def reference_steps(case: Case, truth: LayerSource | None, cancelled: Event) -> 
         yield replace(case, truth=both.truth, truth_file=truth.path, notes=tuple(dict.fromkeys(said)))
 
 
-def _begin(truth_file: Path | None) -> str:
-    """How notes of a label map begin."""
-    return f"{truth_file.name if truth_file is not None else UNNAMED_LABEL_MAP}: "
-
-
-def _named(truth: LayerSource | None) -> list[tuple[str, LayerSource]]:
-    return [] if truth is None else [(UNNAMED_LABEL_MAP, truth)]
+def _begin(file: Path | None, name: str = UNNAMED_LABEL_MAP) -> str:
+    """How notes begin: with the name of the file, or of what never was one."""
+    return f"{file.name if file is not None else name}: "
 
 
 def _with_name(source: LayerSource, name: str) -> list[str]:
-    """What reading it left open, each note with the name of the file, or of the layer that never was one."""
-    name = source.path.name if source.path is not None else name
-    return [note if note.startswith(f"{name}: ") else f"{name}: {note}" for note in source.notes]
+    """What reading it left open, said of which file or layer."""
+    begin = _begin(source.path, name)
+    return [note if note.startswith(begin) else begin + note for note in source.notes]

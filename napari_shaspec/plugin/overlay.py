@@ -179,7 +179,7 @@ class Overlay:
         if self.layer is not None:
             self.layer.editable = editable
 
-    def set_export(self, function: Callable[..., object] | None) -> None:
+    def set_export(self, function: Callable[..., object]) -> None:
         """What *File > Save* does with the label map: export it with its report."""
         if self.layer is not None:
             self.layer.metadata = {**self.layer.metadata, REPORT: function}
@@ -226,7 +226,7 @@ class Overlay:
         self.regions = {}
 
     def _add_labels(self, labels: NDArray[np.uint8]) -> None:
-        self.layer = self._add(LABELS_NAME, labels, label_look() | {"opacity": self._opacity})
+        self.layer = self._add(LABELS_NAME, labels, label_look() | {"opacity": self._opacity}, Role.RESULT)
         self.layer.selected_label = int(Label.ET)
         self._listen(self.layer, on=True)
         self._viewer.layers.selection.active = self.layer
@@ -243,9 +243,8 @@ class Overlay:
         self._viewer.layers.selection.active = active
         return layer
 
-    def _add(self, name: str, data: NDArray[np.uint8], look: Mapping[str, object]) -> Labels:
+    def _add(self, name: str, data: NDArray[np.uint8], look: Mapping[str, object], role: Role = Role.DERIVED) -> Labels:
         assert self._canvas is not None
-        role = Role.RESULT if name == LABELS_NAME else Role.DERIVED
         source = LayerSource(self._canvas.grid.with_data(data), role=role)
         options = {**self._canvas.placement.keywords(), **look, "metadata": {TAG: source}, "name": name}
         return self._viewer.add_labels(self._canvas.placement.to_display(data), **options)

@@ -124,7 +124,8 @@ class ExportWeights(Callback):
         self.provenance["earlier"] = [*provenance.get("earlier", []), start]
         # The state that is resumed replaces whatever weights this start was told to begin with.
         self.provenance.pop("started_from", None)
-        self.provenance |= {name: value for name, value in provenance.items() if name == "started_from"}
+        if "started_from" in provenance:
+            self.provenance["started_from"] = provenance["started_from"]
 
 
 def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

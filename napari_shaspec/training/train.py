@@ -77,13 +77,18 @@ def _loggers(out: Path) -> list[Logger]:
     return [table, TensorBoardLogger(out, name="tensorboard", version=f"version_{table.version}")]
 
 
+def _is_first_process() -> bool:
+    """Of all that train together: the one that writes, known before there is a trainer."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def _split(config: TrainConfig, cases: Sequence[CaseFiles], path: Path) -> Split:
     """Read the split, or draw and write it."""
     if path.exists():
         split = read_split(path, cases)
     else:
         split = split_cases(cases, config.seed)
-        if getattr(rank_zero_only, "rank", 0) == 0:  # the other processes draw the same
+        if _is_first_process():  # the other processes draw the same
             path.parent.mkdir(parents=True, exist_ok=True)
             write_split(split, path)
     for files in (*split[0], *split[1]):
@@ -162,7 +167,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     chosen = choose_device(hardware.device)
     parts = _split(config, cases, split or out / SPLIT) if cases else None
     out.mkdir(parents=True, exist_ok=True)
-    if getattr(rank_zero_only, "rank", 0) == 0:
+    if _is_first_process():
         remove_leftovers(out)  # of a start that was killed while it wrote
     lightning.seed_everything(config.seed, verbose=False)
     if hardware.precision == "auto":

@@ -184,6 +184,18 @@ def test_real_cases() -> None:
     assert set(np.unique(case.truth.data)) == {0, 1, 2}
 
 
+def fail_at(place: Path, name: str, error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on this method of `Path` raises an error at this place; tests run as root, who may do everything."""
+    method = getattr(Path, name)
+
+    def failing(path: Path) -> object:
+        if path == place:
+            raise error
+        return method(path)
+
+    monkeypatch.setattr(Path, name, failing)
+
+
 def test_a_folder_that_cannot_be_looked_into_hides_no_other(
     save_case: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,14 +203,7 @@ def test_a_folder_that_cannot_be_looked_into_hides_no_other(
     save_case(pattern, names)
     locked = tmp_path / "lost+found"
     locked.mkdir()
-    listing = Path.iterdir
-
-    def iterdir(folder: Path) -> object:
-        if folder == locked:
-            raise PermissionError(13, "Permission denied", str(folder))
-        return listing(folder)
-
-    monkeypatch.setattr(Path, "iterdir", iterdir)
+    fail_at(locked, "iterdir", PermissionError(13, "Permission denied", str(locked)), monkeypatch)
     good, refused = find_cases(tmp_path)
     assert (good.name, len(good.images)) == (name, 4)
     assert "Permission denied" in str(refused.refusal)
@@ -214,12 +219,5 @@ def test_a_place_that_cannot_be_reached_hides_no_other(
     save_case(pattern, names)
     gone = tmp_path / "mount"
     gone.mkdir()
-    is_folder = Path.is_dir
-
-    def is_dir(path: Path) -> bool:
-        if path == gone:
-            raise OSError(107, "Transport endpoint is not connected", str(path))
-        return is_folder(path)
-
-    monkeypatch.setattr(Path, "is_dir", is_dir)
+    fail_at(gone, "is_dir", OSError(107, "Transport endpoint is not connected", str(gone)), monkeypatch)
     assert [case.name for case in find_cases(tmp_path)] == [name]
