@@ -191,7 +191,7 @@ def fold_cortex(dice: Dice, settings: SimulatorSettings, tissues: Tensor, points
     # Never quite 0: what the template is sure of outweighs any evidence.
     evidence = evidence.clamp(min=0.03) ** strength
     # Averaged over people, a sulcus leaves next to no fluid in the template's cortex.
-    hidden = tissues[:, 2:3] * settings.hidden_fluid * strength
+    hidden = tissues[:, 2:3] * column(dice.uniform(settings.hidden_fluid)) * strength
     believed = torch.cat([tissues[:, :1], tissues[:, 1:2] + hidden, tissues[:, 2:3] - hidden, tissues[:, 3:]], 1)
     folded = believed * evidence
     return folded * tissues.sum(1, keepdim=True) / folded.sum(1, keepdim=True).clamp(min=1e-4)

@@ -81,7 +81,7 @@ class SimulatorSettings:
     elastic_mm: tuple[Range, ...] = ((60.0, 5.0), (22.0, 1.8))
     ventricle_growth: Range = (-0.25, 1.0)
     sulcus_growth: Range = (-0.3, 0.7)
-    hidden_fluid: float = 0.35
+    hidden_fluid: Range = (0.2, 0.55)
     folding: Range = (0.5, 1.0)
     fold_spacing_mm: Range = (6.0, 10.0)
     sulcus_half_width_mm: Range = (0.2, 1.8)
@@ -122,7 +122,7 @@ HELD_OUT = replace(
     tumour_jitter=0.12,
     wild_contrast_chance=0.0,
     spin_echo_chance=0.0,
-    hidden_fluid=0.5,
+    hidden_fluid=(0.5, 0.5),
     elastic_mm=((45.0, 4.5), (18.0, 1.5)),
     radius_mm=(13.0, 40.0),
     octaves=((0.7, 0.7), (0.7, 0.7), (0.3, 0.3)),
