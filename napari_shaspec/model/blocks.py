@@ -1,12 +1,70 @@
-"""The convolution blocks of the U-Net, in two or three dimensions."""
+"""The convolution blocks of the U-Net, in two or three dimensions.
+
+Two of torch's layers are replaced by faster ones with the same weights and the same results up to rounding; the numbers
+behind both are in docs/results.md, section Speed and memory.
+"""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+SMALL = 20480
+"""Up to so many values of B * C * X * Y torch leaves float32 convolutions of one sample to its own slow code."""
+
+
+class Conv3d(nn.Conv3d):
+    """Torch's, but what torch would do by its slow code on a CPU is done in two slabs, as a batch of two.
+
+    Torch takes oneDNN for one sample only above a size that ignores the last axis, so that the coarse levels of a
+    U-Net and images of one channel, which need it as much, go without.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, X, Y, Z) -> (B, C_out, X', Y', Z')."""
+        if not self._slow(input):
+            return super().forward(input)
+        kernel, stride, padding = self.kernel_size[0], self.stride[0], self.padding
+        assert isinstance(padding[0], int)
+        out = (input.shape[2] + 2 * padding[0] - kernel) // stride + 1
+        # Both slabs make the same number of slices; where that number is odd, the middle one is made twice.
+        half = (out + 1) // 2
+        reach = (half - 1) * stride + kernel
+        begin = (out - half) * stride
+        padded = functional.pad(input, (0, 0, 0, 0, padding[0], padding[0]))
+        slabs = torch.cat([padded[:, :, :reach], padded[:, :, begin : begin + reach]])
+        first, second = functional.conv3d(slabs, self.weight, self.bias, self.stride, (0, *padding[1:])).split(1)
+        return torch.cat([first, second[:, :, 2 * half - out :]], 2)
+
+    def _slow(self, input: Tensor) -> bool:
+        return (
+            input.device.type == "cpu"
+            and input.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and torch.backends.mkldnn.is_available()
+            and input.shape[0] == 1
+            and input.shape[1] * input.shape[2] * input.shape[3] <= SMALL
+            and input.shape[2] > self.stride[0]
+        )
+
+
+class InstanceNorm3d(nn.InstanceNorm3d):
+    """Torch's, but one sample is left to batch norm, which is the same then and keeps the channels last.
+
+    Instance norm brings them to the front, and the convolutions before and after it want them last.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, X, Y, Z) -> the same shape."""
+        if input.shape[0] != 1 or input[0, 0].numel() == 1:
+            return super().forward(input)
+        return functional.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
+
+
+CONVOLUTION = {2: nn.Conv2d, 3: Conv3d}
 TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: InstanceNorm3d}
 
 
 def convolution(dims: int, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Module:
