@@ -20,8 +20,9 @@ demo: setup
 screenshots: setup
 	scripts/on_screen.sh $(bin)/python scripts/screenshots.py docs/images
 
+# As many tests at once as there are cores; a thread each, or they would stand in each other's way.
 test: lint
-	$(bin)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 lint: setup
 	$(bin)/ruff check

@@ -34,15 +34,15 @@ class Conv3d(nn.Conv3d):
         begin = (out - half) * stride
         padded = functional.pad(input, (0, 0, 0, 0, padding[0], padding[0]))
         slabs = torch.cat([padded[:, :, :reach], padded[:, :, begin : begin + reach]])
-        first, second = functional.conv3d(slabs, self.weight, self.bias, self.stride, (0, *padding[1:])).split(1)
-        return torch.cat([first, second[:, :, 2 * half - out :]], 2)
+        made = functional.conv3d(slabs, self.weight, self.bias, self.stride, (0, *padding[1:]))
+        return torch.cat([made[:1], made[1:, :, 2 * half - out :]], 2)
 
     def _slow(self, input: Tensor) -> bool:
         return (
             input.device.type == "cpu"
             and input.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
-            and torch.backends.mkldnn.is_available()
+            and torch._C._has_mkldnn
             and input.shape[0] == 1
             and input.shape[1] * input.shape[2] * input.shape[3] <= SMALL
             and input.shape[2] > self.stride[0]
@@ -50,14 +50,16 @@ class Conv3d(nn.Conv3d):
 
 
 class InstanceNorm3d(nn.InstanceNorm3d):
-    """Torch's, but one sample is left to batch norm, which is the same then and keeps the channels last.
+    """Torch's, but in training one sample is left to batch norm, which is the same then and keeps the channels last.
 
-    Instance norm brings them to the front, and the convolutions before and after it want them last.
+    Instance norm brings them to the front, and the convolutions before and after it want them last. At prediction it is
+    torch's all the same: batch norm sums in another order on another number of threads, and answers are to be equal to
+    the bit.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, X, Y, Z) -> the same shape."""
-        if input.shape[0] != 1 or input[0, 0].numel() == 1:
+        if not self.training or input.shape[0] != 1 or input[0, 0].numel() == 1:
             return super().forward(input)
         return functional.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
 

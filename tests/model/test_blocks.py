@@ -1,0 +1,64 @@
+"""The faster layers against torch's own, and that they are the faster ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from napari_shaspec.model.blocks import Conv3d, InstanceNorm3d
+
+
+def answers(layer: nn.Module, image: Tensor) -> list[Tensor]:
+    """What a layer makes of an image, and the gradients of a random projection of it: image first, then weights."""
+    image = image.clone().requires_grad_()
+    made = layer(image)
+    made.backward(torch.randn(made.shape, generator=torch.Generator().manual_seed(3)))
+    return [made, image.grad, *(parameter.grad for parameter in layer.parameters())]
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 10, 11])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_convolution_is_torchs_own(channels: int, kernel: int, stride: int, length: int, batch: int) -> None:
+    torch.manual_seed(1)
+    plain = nn.Conv3d(channels, 4, kernel, stride, padding=kernel // 2)
+    ours = Conv3d(channels, 4, kernel, stride, padding=kernel // 2)
+    ours.load_state_dict(plain.state_dict())
+    image = torch.randn(batch, channels, length, 6, 9)
+    for found, wanted in zip(answers(ours, image), answers(plain, image), strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("shape", [(1, 1, 40, 48, 40), (1, 32, 20, 24, 20), (1, 64, 5, 6, 5), (1, 16, 40, 48, 40)])
+def test_torchs_slow_convolution_is_never_taken(shape: tuple[int, ...]) -> None:
+    layer = Conv3d(shape[1], 8, 3, padding=1)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        layer(torch.randn(shape)).sum().backward()
+    names = {event.key for event in profiled.key_averages()}
+    assert "aten::mkldnn_convolution" in names
+    assert not any("slow_conv" in name for name in names)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("shape", [(1, 6, 9, 11, 7), (1, 6, 1, 2, 1), (2, 6, 9, 11, 7)])
+def test_an_instance_norm_is_torchs_own(layout: torch.memory_format, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(2)
+    plain, ours = nn.InstanceNorm3d(6, affine=True), InstanceNorm3d(6, affine=True)
+    for parameter in plain.parameters():
+        nn.init.uniform_(parameter)
+    ours.load_state_dict(plain.state_dict())
+    image = (5 + 3 * torch.randn(shape)).contiguous(memory_format=layout)
+    for found, wanted in zip(answers(ours, image), answers(plain, image), strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_an_instance_norm_keeps_channels_last_in_training_and_torchs_bits_at_prediction() -> None:
+    image = torch.randn(1, 4, 6, 8, 10).contiguous(memory_format=torch.channels_last_3d)
+    layer = InstanceNorm3d(4, affine=True)
+    assert layer(image).is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(layer.eval()(image), nn.InstanceNorm3d(4, affine=True)(image), rtol=0, atol=0)
