@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from napari_shaspec.plugin.layers import (
     LayerSource,
     Placement,
     Role,
+    file_of,
     guessed_modality,
     role_of,
     source_of,
@@ -36,15 +38,18 @@ class CaseLayers:
         Whose layers they are.
     controller
         Is told of every change.
+    changed
+        Called when other values are put into one of the images, or into the reference; `update` looks at them.
     """
 
-    def __init__(self, viewer: ViewerModel, controller: Controller) -> None:
+    def __init__(self, viewer: ViewerModel, controller: Controller, changed: Callable[[], object]) -> None:
         self._viewer = viewer
         self._controller = controller
+        self._changed = changed
         self._slots: dict[Modality, Layer] = {}
         self._reference: Layer | None = None
         self._seen: list[Layer] = []
-        self._told: tuple[tuple[tuple[Modality, Layer], ...], Layer | None] = ((), None)
+        self._told: tuple[dict[Modality, LayerSource], LayerSource | None] = ({}, None)
         self._sources: dict[Layer, tuple[object, LayerSource]] = {}
 
     def candidates(self) -> list[Layer]:
@@ -77,7 +82,7 @@ class CaseLayers:
         if self._reference not in references:
             self._reference = None
         new = [layer for layer in (*candidates, *references) if layer not in self._seen]
-        self._seen = [*candidates, *references]
+        self._watch([*candidates, *references])
         self._sources = {layer: kept for layer, kept in self._sources.items() if layer in self._seen}
         recognised = [(layer, guessed_modality(layer)) for layer in new if layer in candidates]
         if self._is_another_case([layer for layer, modality in recognised if modality is not None]):
@@ -135,27 +140,41 @@ class CaseLayers:
 
     def close(self) -> None:
         """Let go of viewer and layers."""
-        self._slots, self._seen, self._told, self._sources = {}, [], ((), None), {}
+        self._watch([])
+        self._slots, self._told, self._sources = {}, ({}, None), {}
         self._viewer = self._reference = None
 
+    def _watch(self, layers: list[Layer]) -> None:
+        """Hear of other values in these layers, and in no others any more."""
+        for layer in self._seen:
+            if layer not in layers:
+                layer.events.data.disconnect(self._on_data)
+        for layer in layers:
+            if layer not in self._seen:
+                layer.events.data.connect(self._on_data)
+        self._seen = layers
+
+    def _on_data(self, event: object) -> None:
+        self._changed()
+
     def _hand_on(self) -> None:
-        told = (tuple(sorted(self._slots.items(), key=lambda item: item[0])), self._reference)
-        if told == self._told:
-            # Perhaps one was renamed.
-            self._controller.state.slots = {modality: layer.name for modality, layer in self._slots.items()}
-            return
-        sources: dict[Modality, tuple[str, LayerSource]] = {}
+        sources: dict[Modality, LayerSource] = {}
         try:
             for modality in Modality:
                 if modality in self._slots:
-                    layer = self._slots[modality]
-                    sources[modality] = (layer.name, self._source(layer))
+                    sources[modality] = self._source(self._slots[modality])
         except Exception:
             del self._slots[modality]
             self._hand_on()
             raise
-        self._told = told
-        self._controller.set_images(sources, None if self._reference is None else self._source(self._reference))
+        reference = None if self._reference is None else self._source(self._reference)
+        names = {modality: self._slots[modality].name for modality in sources}
+        if (sources, reference) == self._told:
+            # Perhaps one was renamed.
+            self._controller.state.slots = names
+            return
+        self._told = sources, reference
+        self._controller.set_images({modality: (names[modality], sources[modality]) for modality in sources}, reference)
 
     def _is_another_case(self, new: list[Layer]) -> bool:
         folders = {self._folder(layer) for layer in self._slots.values()}
@@ -172,7 +191,7 @@ class CaseLayers:
         """Where an image comes from; layers without a file are a place of their own, by what made them."""
         if role_of(layer) is None:
             return "a layer"
-        path = self._source(layer).path
+        path = file_of(layer)
         return path.resolve().parent if path is not None else layer.metadata.get("case", "a layer")
 
     def _put_aside(self, layers: list[Layer]) -> None:

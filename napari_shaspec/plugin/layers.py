@@ -219,6 +219,12 @@ def guessed_modality(layer: Layer) -> Modality | None:
     return recognise(layer.name)
 
 
+def file_of(layer: Layer) -> Path | None:
+    """The file that the layer was read from; its values may have been replaced since."""
+    source = _tagged(layer)
+    return None if source is None else source.path
+
+
 def role_of(layer: Layer) -> Role | None:
     """What the layer is for; None for layers that are not ours."""
     source = _tagged(layer)

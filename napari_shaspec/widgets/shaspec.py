@@ -89,11 +89,11 @@ class ShaSpecWidget(QWidget):
         self.features = FeatureLayers(viewer)
         self.controller = Controller(self.state, self.overlay, start_thread, KeptNetwork(load_weights, open_session))
         self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
-        self.layers = CaseLayers(viewer, self.controller)
         self._closed = False
         self._pointed = False
         self._predict_soon = False
         self._settle_layers = self._timer(self._update_layers)
+        self.layers = CaseLayers(viewer, self.controller, self._settle_layers.start)
         self._settle_edits = self._timer(self._measure)
         self._settle_opacity = self._timer(self._remember_opacity)
         self.jobs = Jobs(self.state, start_thread, self._add_layer, self._settle_layers.start, _notify)

@@ -1,0 +1,111 @@
+"""Which layer is which modality, with napari's layers and a controller whose threads are run by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.cases import CaseLayers
+from napari_shaspec.plugin.layers import LayerSource, image_layer, reference_layer
+from napari_shaspec.volume import Volume
+from tests.plugin.conftest import SHAPE, Bench
+
+GRID = np.diag([-1.0, 1, 2, 1])
+
+
+def image(modality: Modality, seed: int = 0, folder: str = "one") -> Image:
+    """A layer as the reader makes it."""
+    volume = Volume(1 + np.random.default_rng(seed).random(SHAPE, np.float32), GRID)
+    path = Path(f"{folder}/p_{modality.value}.nii.gz")
+    data, options, _ = image_layer(LayerSource(volume, path, modality), modality.title)
+    return Image(data, **options)
+
+
+class Opened:
+    """Layers of FLAIR and T1 in a viewer, predicted."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.viewer, self.bench, self.changed = ViewerModel(), bench, Mock()
+        self.layers = CaseLayers(self.viewer, bench.controller, self.changed)
+        self.flair, self.t1 = image(Modality.FLAIR, 1), image(Modality.T1, 2)
+        self.viewer.layers.extend([self.flair, self.t1])
+        self.look()
+
+    def look(self) -> None:
+        self.layers.update()
+        self.bench.jobs.finish_all()
+
+
+@pytest.fixture
+def opened(bench: Bench) -> Opened:
+    return Opened(bench)
+
+
+def test_other_values_of_an_image_are_predicted_from(opened: Opened) -> None:
+    (before,) = opened.bench.sessions
+    opened.t1.data = np.asarray(opened.t1.data) * 3
+    opened.changed.assert_called_once_with()
+    opened.look()
+    _, after = opened.bench.sessions
+    np.testing.assert_array_equal(
+        after.case.images[Modality.T1].data, before.case.images[Modality.T1].data * 3, strict=True
+    )
+    np.testing.assert_array_equal(after.case.images[Modality.FLAIR].data, before.case.images[Modality.FLAIR].data)
+    assert "changed in the viewer" in opened.layers.warnings()[Modality.T1]
+
+
+def test_the_same_values_once_more_change_nothing(opened: Opened) -> None:
+    opened.t1.data = np.asarray(opened.t1.data).copy()
+    opened.look()
+    opened.t1.name = "another"
+    opened.look()
+    assert len(opened.bench.sessions) == 1
+    assert opened.bench.state.slots == {Modality.FLAIR: "FLAIR", Modality.T1: "another"}
+
+
+def test_another_reference_leaves_the_answer(opened: Opened) -> None:
+    truth = np.zeros(SHAPE, np.uint8)
+    truth[2:4] = 2
+    data, options, _ = reference_layer(LayerSource(Volume(truth, GRID)))
+    reference = Labels(data, **options)
+    opened.viewer.add_layer(reference)
+    opened.look()
+    opened.changed.assert_not_called()
+    reference.data = np.asarray(reference.data) * 2
+    opened.changed.assert_called_once_with()
+    opened.look()
+    assert len(opened.bench.sessions) == 1
+    assert opened.bench.state.case.truth.data.max() == 4
+
+
+def test_values_that_are_no_image_cost_the_slot(opened: Opened) -> None:
+    opened.t1.data = np.full_like(opened.t1.data, np.nan)
+    with pytest.raises(ShaSpecError, match="finite values in the layer T1"):
+        opened.layers.update()
+    opened.bench.jobs.finish_all()
+    assert opened.bench.state.case.available == {Modality.FLAIR}
+
+
+def test_layers_that_left_are_not_heard(opened: Opened) -> None:
+    opened.viewer.layers.remove(opened.t1)
+    opened.look()
+    opened.t1.data = np.asarray(opened.t1.data) * 2
+    opened.changed.assert_not_called()
+    opened.layers.close()
+    opened.flair.data = np.asarray(opened.flair.data) * 2
+    opened.changed.assert_not_called()
+
+
+def test_files_of_another_folder_are_another_case(opened: Opened) -> None:
+    other = image(Modality.FLAIR, 3, "two")
+    opened.viewer.add_layer(other)
+    opened.look()
+    assert opened.bench.state.case.available == {Modality.FLAIR}
+    assert (opened.flair.visible, opened.t1.visible, other.visible) == (False, False, True)
