@@ -20,9 +20,10 @@ demo: setup
 screenshots: setup
 	scripts/on_screen.sh $(bin)/python scripts/screenshots.py docs/images
 
-# As many tests at once as there are cores; a thread each, or they would stand in each other's way.
+# As many tests at once as there are cores, with a thread each, or they would stand in each other's way; four at most,
+# because each opens windows and loads torch.
 test: lint
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal
 
 lint: setup
 	$(bin)/ruff check

@@ -18,7 +18,8 @@ class Conv3d(nn.Conv3d):
     """Torch's, but what torch would do by its slow code on a CPU is done in two slabs, as a batch of two.
 
     Torch takes oneDNN for one sample only above a size that ignores the last axis, so that the coarse levels of a
-    U-Net and images of one channel, which need it as much, go without.
+    U-Net and images of one channel, which need it as much, go without. (So do the few transposed convolutions and
+    projections of skips that are as small, which cost little.)
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -38,11 +39,16 @@ class Conv3d(nn.Conv3d):
         return torch.cat([made[:1], made[1:, :, 2 * half - out :]], 2)
 
     def _slow(self, input: Tensor) -> bool:
+        plain = self.groups == 1 and set(self.dilation) == {1} and self.padding_mode == "zeros"
+        # On one thread torch has another code for kernels of one voxel, in a batch as well.
+        wide = self.kernel_size[0] > 1 or torch.get_num_threads() > 1
         return (
-            input.device.type == "cpu"
+            plain
+            and wide
+            and input.device.type == "cpu"
             and input.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
-            and torch._C._has_mkldnn
+            and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
             and input.shape[0] == 1
             and input.shape[1] * input.shape[2] * input.shape[3] <= SMALL
             and input.shape[2] > self.stride[0]
@@ -59,7 +65,7 @@ class InstanceNorm3d(nn.InstanceNorm3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, X, Y, Z) -> the same shape."""
-        if not self.training or input.shape[0] != 1 or input[0, 0].numel() == 1:
+        if not self.training or input.shape[0] != 1:
             return super().forward(input)
         return functional.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.controller import Controller
 from napari_shaspec.plugin.layers import (
+    CHANGED,
     LayerSource,
     Placement,
     Role,
@@ -19,11 +20,13 @@ from napari_shaspec.plugin.layers import (
     guessed_modality,
     role_of,
     source_of,
+    with_note,
 )
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
+    from napari.utils.events import Event
 
 
 class CaseLayers:
@@ -49,19 +52,19 @@ class CaseLayers:
         self._slots: dict[Modality, Layer] = {}
         self._reference: Layer | None = None
         self._seen: list[Layer] = []
+        self._watched: list[Layer] = []
+        self._refused: dict[Layer, Modality] = {}
         self._told: tuple[dict[Modality, LayerSource], LayerSource | None] = ({}, None)
         self._sources: dict[Layer, tuple[object, LayerSource]] = {}
+        self._assigned: set[Layer] = set()
+        self._handed: set[Layer] = set()
 
     def candidates(self) -> list[Layer]:
         """Images that could be a modality."""
         return [
             layer
             for layer in self._viewer.layers
-            if type(layer).__name__ == "Image"
-            and not layer.rgb
-            and not layer.multiscale
-            and layer.ndim == 3
-            and role_of(layer) in (None, Role.IMAGE)
+            if _may_become_a_modality(layer) and not layer.rgb and not layer.multiscale and layer.ndim == 3
         ]
 
     def names(self) -> list[str]:
@@ -82,25 +85,34 @@ class CaseLayers:
         if self._reference not in references:
             self._reference = None
         new = [layer for layer in (*candidates, *references) if layer not in self._seen]
-        self._watch([*candidates, *references])
+        self._seen = [*candidates, *references]
+        self._watch([*filter(_may_become_a_modality, self._viewer.layers), *references])
         self._sources = {layer: kept for layer, kept in self._sources.items() if layer in self._seen}
         recognised = [(layer, guessed_modality(layer)) for layer in new if layer in candidates]
         if self._is_another_case([layer for layer, modality in recognised if modality is not None]):
             self._put_aside([*self._slots.values(), *([self._reference] if self._reference is not None else [])])
             self._slots, self._reference = {}, None
+        for layer in self._assigned & self._refused.keys() & set(candidates):
+            self._slots.setdefault(self._refused.pop(layer), layer)
         for layer, modality in recognised:
             if modality is not None:
                 self._slots[modality] = layer
         for layer in new:
             if layer in references:
                 self._reference = layer
+        placed = self._slots.values()
+        self._refused = {
+            layer: lost for layer, lost in self._refused.items() if layer in self._watched and layer not in placed
+        }
         self._hand_on()
 
     def choose(self, modality: Modality, name: str | None) -> None:
         """The user's own choice of a layer; one layer is one modality."""
         self._slots.pop(modality, None)
+        self._refused = {layer: lost for layer, lost in self._refused.items() if lost is not modality}
         if name is not None and name in self._viewer.layers:
             layer = self._viewer.layers[name]
+            self._sources.pop(layer, None)  # what was written into its array since is to be seen now
             self._slots = {other: kept for other, kept in self._slots.items() if kept is not layer}
             self._slots[modality] = layer
 
@@ -112,7 +124,9 @@ class CaseLayers:
             likely = guessed_modality(layer)
             if likely not in (None, modality):
                 warnings[modality].append(f"named like {likely.title}")
-            source = self._source(layer)
+            source = self._told[0].get(modality)
+            if source is None:
+                continue  # it is looked at before long
             file = (source.path or Path(layer.name)).name
             warnings[modality].extend(source.notes)
             for note in notes:
@@ -141,20 +155,22 @@ class CaseLayers:
     def close(self) -> None:
         """Let go of viewer and layers."""
         self._watch([])
-        self._slots, self._told, self._sources = {}, ({}, None), {}
+        self._slots, self._seen, self._told, self._sources, self._refused = {}, [], ({}, None), {}, {}
+        self._handed, self._assigned = set(), set()
         self._viewer = self._reference = None
 
     def _watch(self, layers: list[Layer]) -> None:
-        """Hear of other values in these layers, and in no others any more."""
-        for layer in self._seen:
+        """Hear when somebody puts other values into these layers, and into no others any more."""
+        for layer in self._watched:
             if layer not in layers:
                 layer.events.data.disconnect(self._on_data)
         for layer in layers:
-            if layer not in self._seen:
+            if layer not in self._watched:
                 layer.events.data.connect(self._on_data)
-        self._seen = layers
+        self._watched = layers
 
-    def _on_data(self, event: object) -> None:
+    def _on_data(self, event: Event) -> None:
+        self._assigned.add(event.source)
         self._changed()
 
     def _hand_on(self) -> None:
@@ -164,17 +180,29 @@ class CaseLayers:
                 if modality in self._slots:
                     sources[modality] = self._source(self._slots[modality])
         except Exception:
-            del self._slots[modality]
+            layer = self._slots.pop(modality)
+            self._refused[layer] = modality
             self._hand_on()
             raise
-        reference = None if self._reference is None else self._source(self._reference)
+        try:
+            reference = None if self._reference is None else self._source(self._reference)
+        except Exception:
+            self._reference = None
+            self._hand_on()
+            raise
+        self._assigned.clear()
         names = {modality: self._slots[modality].name for modality in sources}
         if (sources, reference) == self._told:
             # Perhaps one was renamed.
             self._controller.state.slots = names
             return
         self._told = sources, reference
-        self._controller.set_images({modality: (names[modality], sources[modality]) for modality in sources}, reference)
+        before, self._handed = self._handed, set(self._slots.values())
+        self._controller.set_images(
+            {modality: (names[modality], sources[modality]) for modality in sources},
+            reference,
+            another_patient=before.isdisjoint(self._handed),
+        )
 
     def _is_another_case(self, new: list[Layer]) -> bool:
         folders = {self._folder(layer) for layer in self._slots.values()}
@@ -183,8 +211,12 @@ class CaseLayers:
     def _source(self, layer: Layer) -> LayerSource:
         """Made once for a layer's data: those of other readers are copied and checked."""
         kept = self._sources.get(layer)
-        if kept is None or kept[0] is not layer.data:
-            kept = self._sources[layer] = (layer.data, source_of(layer))
+        if kept is None or kept[0] is not layer.data or layer in self._assigned:
+            source = source_of(layer)
+            if kept is not None and kept[0] is layer.data:
+                source = with_note(source, CHANGED)  # as by `layer.data *= 2`, which leaves the array where it was
+            kept = self._sources[layer] = (layer.data, source)
+            self._assigned.discard(layer)
         return kept[1]
 
     def _folder(self, layer: Layer) -> object:
@@ -197,6 +229,11 @@ class CaseLayers:
     def _put_aside(self, layers: list[Layer]) -> None:
         for layer in layers:
             layer.visible = False
+
+
+def _may_become_a_modality(layer: Layer) -> bool:
+    """Whether it holds an image, of whatever shape, that is none of ours."""
+    return type(layer).__name__ == "Image" and role_of(layer) in (None, Role.IMAGE)
 
 
 def _others(axis: int) -> tuple[int, ...]:

@@ -54,6 +54,8 @@ class Controller:
 
     def __init__(self, state: PluginState, painter: Painter, start: Start, network: KeptNetwork) -> None:
         self.state = state
+        self.patient = 0
+        """How often the images became another patient's."""
         self.weights: Path | None = None
         self.device = "auto"
         self.checkpoint: Checkpoint | None = None
@@ -77,22 +79,31 @@ class Controller:
 
     # The case
 
-    def set_images(self, sources: Mapping[Modality, tuple[str, LayerSource]], truth: LayerSource | None) -> None:
+    def set_images(
+        self,
+        sources: Mapping[Modality, tuple[str, LayerSource]],
+        truth: LayerSource | None,
+        *,
+        another_patient: bool = False,
+    ) -> None:
         """Take these layers for the modalities, and put the case together.
 
         Parameters
         ----------
         sources, truth
             As `case_steps` takes them.
+        another_patient
+            Than before: what was switched off, and the place that was looked at, say nothing of these.
         """
         state = self.state
+        if another_patient:
+            self.patient += 1
+            self._off = frozenset()
         images = {modality: source for modality, (_, source) in sources.items()}
         state.slots = {modality: name for modality, (name, _) in sources.items()}
         if images == self._sources and state.case is not None:
             self._set_truth(truth)
             return
-        if not set(images.values()) & set(self._sources.values()):
-            self._off = frozenset()  # another patient: what was switched off there says nothing here
         self._sources = images
         for running in (self._reference, self._prediction, self._post, self._features, self._metrics):
             running.cancel()

@@ -186,11 +186,11 @@ def source_of(layer: Layer) -> LayerSource:
     source = _tagged(layer)
     if source is not None and Placement.of(source.volume).to_display(source.volume.data).shape == layer.data.shape:
         shown = Placement.of(source.volume).to_file(np.asarray(layer.data))
-        if np.may_share_memory(shown, source.volume.data) or np.array_equal(shown, source.volume.data):
+        if _is_same_view(shown, source.volume.data) or np.array_equal(shown, source.volume.data):
             return source
         # Somebody has put other values in its place, and those are what is on the screen.
-        changed = _checked(shown, layer.name)
-        return replace(source, volume=source.volume.with_data(changed), notes=(*source.notes, CHANGED))
+        changed = _checked(shown, layer.name, source.role)
+        return with_note(replace(source, volume=source.volume.with_data(changed)), CHANGED)
     data = np.asarray(layer.data)
     if data.ndim != 3 or getattr(layer, "rgb", False):
         raise ShaSpecError(
@@ -206,9 +206,16 @@ def source_of(layer: Layer) -> LayerSource:
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack([steps[axis] for axis in order])[order]
     affine[:3, 3] = origin[order]
-    image = _checked(data.transpose(order), layer.name)
-    note = "from another reader: its axes are taken as right, front, top" if source is None else ""
-    return LayerSource(Volume(image, affine), None, None, (note,) if note else ())
+    role = Role.IMAGE if source is None else source.role
+    volume = Volume(_checked(data.transpose(order), layer.name, role), affine)
+    if source is None:
+        return LayerSource(volume, notes=("from another reader: its axes are taken as right, front, top",))
+    return with_note(replace(source, volume=volume), CHANGED)
+
+
+def with_note(source: LayerSource, note: str) -> LayerSource:
+    """The same as a source of its own, with one more note if it has not got it yet."""
+    return replace(source, notes=tuple(dict.fromkeys((*source.notes, note))))
 
 
 def guessed_modality(layer: Layer) -> Modality | None:
@@ -236,11 +243,17 @@ def show_radiologically(viewer: ViewerModel) -> None:
     viewer.scene.camera.orientation2d = ("up", "left")
 
 
-def _checked(data: NDArray[Any], name: str) -> NDArray[Any]:
+def _is_same_view(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether both are the same numbers of the same memory; a mirrored view only shares them."""
+    places = [(array.__array_interface__["data"], array.strides, array.shape, array.dtype) for array in (one, other)]
+    return places[0] == places[1]
+
+
+def _checked(data: NDArray[Any], name: str, role: Role) -> NDArray[Any]:
     image = data.astype(np.float32) if data.dtype.kind not in "iub" else data
     if not np.isfinite(image).all():
         raise ShaSpecError(f"finite values in the layer {name}", "some that are not a number", "Replace them first")
-    if image.min() == image.max():
+    if role is Role.IMAGE and image.min() == image.max():
         raise ShaSpecError(f"an image in the layer {name}", "one value everywhere", "Choose another layer")
     return image
 

@@ -90,7 +90,7 @@ class ShaSpecWidget(QWidget):
         self.controller = Controller(self.state, self.overlay, start_thread, KeptNetwork(load_weights, open_session))
         self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
         self._closed = False
-        self._pointed = False
+        self._pointed_at = -1
         self._predict_soon = False
         self._settle_layers = self._timer(self._update_layers)
         self.layers = CaseLayers(viewer, self.controller, self._settle_layers.start)
@@ -316,11 +316,10 @@ class ShaSpecWidget(QWidget):
     def _on_case(self, *_: object) -> None:
         self.modalities.set_warnings(self.layers.warnings())
         self._renew_export()  # another reference is another file that nothing may replace
-        self._pointed = False
         if self.state.case is None:
             self.features.remove()  # of another case; they come again with its labels
             return
-        if self.state.result is None:
+        if self.state.result is None and self._pointed_at != self.controller.patient:
             self.layers.point_at(None)
 
     def _on_status(self, status: Status, *_: object) -> None:
@@ -342,8 +341,8 @@ class ShaSpecWidget(QWidget):
         self._renew_export()
         if result is None or case is None:
             return
-        if not self._pointed:  # once for each case: later the user has chosen the place
-            self._pointed = True
+        if self._pointed_at != self.controller.patient:  # once for each patient: later the user has chosen the place
+            self._pointed_at = self.controller.patient
             self.layers.point_at(result.labels)
         self._show_layers_of_result()
         self.run.set_devices(("auto", *list_devices()), self.controller.device)

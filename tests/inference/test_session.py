@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,15 @@ from napari_shaspec.volume import Case, Volume
 
 SUBSETS = nonempty_subsets(tuple(Modality))
 FLAIR, T1, T1C, T2 = Modality
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _two_threads() -> Iterator[None]:
+    """As on a user's machine: sums that depend on how many there are would show. Tests side by side have one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

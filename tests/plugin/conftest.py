@@ -152,6 +152,7 @@ class Bench:
     controller: Controller
 
     patients: dict[str, dict[Modality, LayerSource]] = field(default_factory=dict)
+    loaded: str = ""
 
     def load(self, *modalities: Modality, patient: str = "one") -> None:
         """Images of these modalities, put together; the same patient's are the same each time."""
@@ -161,7 +162,8 @@ class Bench:
                 modality: LayerSource(Volume(random.random(SHAPE, np.float32), np.eye(4))) for modality in Modality
             }
         sources = {modality: (modality.title, self.patients[patient][modality]) for modality in modalities or Modality}
-        self.controller.set_images(sources, None)
+        self.controller.set_images(sources, None, another_patient=patient != self.loaded)
+        self.loaded = patient
         self.jobs.started[-1].finish()
 
 

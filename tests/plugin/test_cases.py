@@ -85,12 +85,78 @@ def test_another_reference_leaves_the_answer(opened: Opened) -> None:
     assert opened.bench.state.case.truth.data.max() == 4
 
 
-def test_values_that_are_no_image_cost_the_slot(opened: Opened) -> None:
-    opened.t1.data = np.full_like(opened.t1.data, np.nan)
+def test_an_image_turned_over_is_predicted_from(opened: Opened) -> None:
+    """A mirrored view lies in the same memory, and is another image."""
+    before = opened.bench.sessions[-1].case.images[Modality.T1].data.copy()
+    opened.t1.data = np.asarray(opened.t1.data)[..., ::-1]
+    opened.look()
+    found = opened.bench.sessions[-1].case.images[Modality.T1].data
+    np.testing.assert_array_equal(found, before[::-1])
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_values_that_are_assigned_in_place_are_predicted_from(opened: Opened, ours: bool) -> None:
+    if not ours:
+        other = Image(np.asarray(opened.t1.data).astype(np.float64), name="another")
+        opened.viewer.add_layer(other)
+        opened.layers.choose(Modality.T1, "another")
+        opened.t1 = other
+        opened.look()
+    for factor in (2.0, 3.0):
+        before, count = opened.bench.sessions[-1].case.images[Modality.T1].data.copy(), len(opened.bench.sessions)
+        opened.t1.data *= factor
+        opened.look()
+        assert len(opened.bench.sessions) == count + 1
+        found = opened.bench.sessions[-1].case.images[Modality.T1].data
+        np.testing.assert_allclose(found, factor * before)
+        assert opened.layers.warnings()[Modality.T1].count("changed in the viewer") == 1
+
+
+def test_values_that_were_written_silently_are_seen_once_the_layer_is_chosen_again(opened: Opened) -> None:
+    other = Image(np.asarray(opened.t1.data).astype(np.float64), name="another")
+    opened.viewer.add_layer(other)
+    opened.layers.choose(Modality.T1, "another")
+    opened.look()
+    before = opened.bench.sessions[-1].case.images[Modality.T1].data.copy()
+    other.data[...] *= 2
+    for name in (None, "another"):
+        opened.layers.choose(Modality.T1, name)
+        opened.look()
+    np.testing.assert_allclose(opened.bench.sessions[-1].case.images[Modality.T1].data, 2 * before)
+
+
+def test_values_that_are_no_image_cost_the_slot_until_they_are_mended(opened: Opened) -> None:
+    good = np.asarray(opened.t1.data).copy()
+    opened.t1.data = np.full_like(good, np.nan)
     with pytest.raises(ShaSpecError, match="finite values in the layer T1"):
         opened.layers.update()
     opened.bench.jobs.finish_all()
     assert opened.bench.state.case.available == {Modality.FLAIR}
+    for data, there in ((good[0], False), (good, True)):  # a single slice is no case
+        opened.t1.data = data
+        opened.look()
+        assert (Modality.T1 in opened.bench.state.case.available) is there
+
+
+def test_an_empty_reference_is_one(opened: Opened) -> None:
+    truth = np.ones(SHAPE, np.uint8)
+    data, options, _ = reference_layer(LayerSource(Volume(truth, GRID)))
+    reference = Labels(data, **options)
+    opened.viewer.add_layer(reference)
+    opened.look()
+    reference.data = np.zeros_like(reference.data)
+    opened.look()
+    assert not opened.bench.state.case.truth.data.any()
+
+
+def test_filtered_images_are_still_the_same_patients(opened: Opened) -> None:
+    opened.bench.controller.set_available(Modality.T1, False)
+    patient = opened.bench.controller.patient
+    for layer in (opened.flair, opened.t1):
+        layer.data = np.sqrt(np.asarray(layer.data))
+    opened.look()
+    assert opened.bench.state.available == {Modality.FLAIR}
+    assert opened.bench.controller.patient == patient
 
 
 def test_layers_that_left_are_not_heard(opened: Opened) -> None:
@@ -108,4 +174,5 @@ def test_files_of_another_folder_are_another_case(opened: Opened) -> None:
     opened.viewer.add_layer(other)
     opened.look()
     assert opened.bench.state.case.available == {Modality.FLAIR}
+    assert opened.bench.controller.patient == 2
     assert (opened.flair.visible, opened.t1.visible, other.visible) == (False, False, True)

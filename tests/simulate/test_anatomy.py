@@ -148,6 +148,14 @@ def test_wider_sulci_hold_more_fluid(template: Template, hemisphere: Tensor) -> 
     assert wide > 1.2 * narrow
 
 
+def test_every_case_hides_its_own_share_of_fluid(template: Template, hemisphere: Tensor) -> None:
+    least, own, most = (
+        folded(template, hemisphere, hidden_fluid=bounds)[1][:, SULCUS].sum()
+        for bounds in ((0.1, 0.1), (0.1, 0.9), (0.9, 0.9))
+    )
+    assert least < own < most
+
+
 def test_sulci_run_inwards(template: Template, hemisphere: Tensor) -> None:
     # Along a radius fluid changes more slowly than across it.
     _, after = folded(template, hemisphere, folding=(1.0, 1.0))

@@ -163,6 +163,17 @@ def test_keys_toggle(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     assert loaded.state.available == ALL
 
 
+def test_other_values_in_an_image_are_predicted_from(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    case, result, place = loaded.state.case, loaded.state.result, loaded.viewer.dims.point[0] - 4
+    loaded.viewer.dims.set_point(0, place)
+    layer = loaded.viewer.layers["T1"]
+    layer.data = np.sqrt(np.asarray(layer.data))
+    finished(loaded, qtbot, result)
+    np.testing.assert_allclose(loaded.state.case.images[Modality.T1].data, np.sqrt(case.images[Modality.T1].data))
+    assert "changed in the viewer" in loaded.modalities.warnings[Modality.T1].toolTip()
+    assert loaded.viewer.dims.point[0] == pytest.approx(place, abs=1)  # where the user looks
+
+
 def test_the_last_box_jumps_back_and_says_why(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     loaded.modalities.solos[Modality.T2].click()
     assert loaded.state.available == {Modality.T2}
