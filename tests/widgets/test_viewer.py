@@ -170,7 +170,7 @@ def test_other_values_in_an_image_are_predicted_from(loaded: ShaSpecWidget, qtbo
     layer.data = np.sqrt(np.asarray(layer.data))
     finished(loaded, qtbot, result)
     np.testing.assert_allclose(loaded.state.case.images[Modality.T1].data, np.sqrt(case.images[Modality.T1].data))
-    assert "changed in the viewer" in loaded.modalities.warnings[Modality.T1].toolTip()
+    assert "changed in the viewer" in loaded.modalities.states[Modality.T1].text()
     assert loaded.viewer.dims.point[0] == pytest.approx(place, abs=1)  # where the user looks
 
 
