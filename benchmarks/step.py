@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from statistics import median
 from unittest.mock import patch
 
@@ -21,9 +22,8 @@ from torch import nn
 
 from napari_shaspec.inference.devices import fast_precision, in_fast_layout
 from napari_shaspec.model import blocks
-from napari_shaspec.simulate.case import simulate_batch
 from napari_shaspec.simulate.settings import TRAINING
-from napari_shaspec.training.data import normalised_batch
+from napari_shaspec.training.data import SimulatedBatches
 from napari_shaspec.training.module import ShaSpecTraining
 from napari_shaspec.training.presets import PRESETS
 
@@ -45,15 +45,12 @@ def main() -> None:
     in_fast_layout(module.model)
     precision = fast_precision(CPU) if options.precision == "auto" else torch.float32
     seconds: dict[str, list[float]] = {}
-    scales = {
-        "fine": (config.patch, config.model.voxel_mm[0]),
-        "coarse": (config.coarse_patch, config.model.voxel_mm[1]),
-    }
-    for name, (size, voxel_mm) in scales.items():
+    for name, coarse in (("fine", 0.0), ("coarse", 1.0)):
+        alike = replace(config, coarse_start=coarse, coarse_share=coarse)
+        batches = SimulatedBatches(alike, TRAINING, 0, options.count + 1, CPU)
         for index in range(options.count + 1):
             begin = time.perf_counter()
-            case = simulate_batch(index, config.batch, size, voxel_mm, TRAINING, CPU)
-            batch = normalised_batch(case.images, case.labels, config.model.normalisation)
+            batch = batches.simulated(index)
             simulated = time.perf_counter()
             with (
                 patch.object(ShaSpecTraining, "global_step", config.all_steps + index),

@@ -54,10 +54,9 @@ class CaseLayers:
         self._seen: list[Layer] = []
         self._watched: list[Layer] = []
         self._refused: dict[Layer, Modality] = {}
-        self._told: tuple[dict[Modality, LayerSource], LayerSource | None] = ({}, None)
+        self._told: tuple[dict[Modality, tuple[Layer, LayerSource]], LayerSource | None] = ({}, None)
         self._sources: dict[Layer, tuple[object, LayerSource]] = {}
         self._assigned: set[Layer] = set()
-        self._handed: set[Layer] = set()
 
     def candidates(self) -> list[Layer]:
         """Images that could be a modality."""
@@ -124,9 +123,10 @@ class CaseLayers:
             likely = guessed_modality(layer)
             if likely not in (None, modality):
                 warnings[modality].append(f"named like {likely.title}")
-            source = self._told[0].get(modality)
-            if source is None:
+            told = self._told[0].get(modality)
+            if told is None or told[0] is not layer:
                 continue  # it is looked at before long
+            source = told[1]
             file = (source.path or Path(layer.name)).name
             warnings[modality].extend(source.notes)
             for note in notes:
@@ -156,7 +156,7 @@ class CaseLayers:
         """Let go of viewer and layers."""
         self._watch([])
         self._slots, self._seen, self._told, self._sources, self._refused = {}, [], ({}, None), {}, {}
-        self._handed, self._assigned = set(), set()
+        self._assigned = set()
         self._viewer = self._reference = None
 
     def _watch(self, layers: list[Layer]) -> None:
@@ -174,14 +174,14 @@ class CaseLayers:
         self._changed()
 
     def _hand_on(self) -> None:
-        sources: dict[Modality, LayerSource] = {}
+        images: dict[Modality, tuple[Layer, LayerSource]] = {}
         try:
             for modality in Modality:
                 if modality in self._slots:
-                    sources[modality] = self._source(self._slots[modality])
+                    layer = self._slots[modality]
+                    images[modality] = layer, self._source(layer)
         except Exception:
-            layer = self._slots.pop(modality)
-            self._refused[layer] = modality
+            self._refused[self._slots.pop(modality)] = modality
             self._hand_on()
             raise
         try:
@@ -191,17 +191,16 @@ class CaseLayers:
             self._hand_on()
             raise
         self._assigned.clear()
-        names = {modality: self._slots[modality].name for modality in sources}
-        if (sources, reference) == self._told:
+        if (images, reference) == self._told:
             # Perhaps one was renamed.
-            self._controller.state.slots = names
+            self._controller.state.slots = {modality: layer.name for modality, (layer, _) in images.items()}
             return
-        self._told = sources, reference
-        before, self._handed = self._handed, set(self._slots.values())
+        before = {layer for layer, _ in self._told[0].values()}
+        self._told = images, reference
         self._controller.set_images(
-            {modality: (names[modality], sources[modality]) for modality in sources},
+            {modality: (layer.name, source) for modality, (layer, source) in images.items()},
             reference,
-            another_patient=before.isdisjoint(self._handed),
+            another_patient=before.isdisjoint(layer for layer, _ in images.values()),
         )
 
     def _is_another_case(self, new: list[Layer]) -> bool:

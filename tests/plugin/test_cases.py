@@ -42,6 +42,20 @@ class Opened:
         self.layers.update()
         self.bench.jobs.finish_all()
 
+    def take_another_readers_t1(self) -> None:
+        """Instead of ours: the same values in another format, in a layer that tells nothing of a file."""
+        self.t1 = Image(np.asarray(self.t1.data).astype(np.float64), name="another")
+        self.viewer.add_layer(self.t1)
+        self.layers.choose(Modality.T1, "another")
+        self.look()
+
+    def add_reference(self, truth: np.ndarray) -> Labels:
+        data, options, _ = reference_layer(LayerSource(Volume(truth, GRID)))
+        reference = Labels(data, **options)
+        self.viewer.add_layer(reference)
+        self.look()
+        return reference
+
 
 @pytest.fixture
 def opened(bench: Bench) -> Opened:
@@ -73,10 +87,7 @@ def test_the_same_values_once_more_change_nothing(opened: Opened) -> None:
 def test_another_reference_leaves_the_answer(opened: Opened) -> None:
     truth = np.zeros(SHAPE, np.uint8)
     truth[2:4] = 2
-    data, options, _ = reference_layer(LayerSource(Volume(truth, GRID)))
-    reference = Labels(data, **options)
-    opened.viewer.add_layer(reference)
-    opened.look()
+    reference = opened.add_reference(truth)
     opened.changed.assert_not_called()
     reference.data = np.asarray(reference.data) * 2
     opened.changed.assert_called_once_with()
@@ -97,11 +108,7 @@ def test_an_image_turned_over_is_predicted_from(opened: Opened) -> None:
 @pytest.mark.parametrize("ours", [True, False])
 def test_values_that_are_assigned_in_place_are_predicted_from(opened: Opened, ours: bool) -> None:
     if not ours:
-        other = Image(np.asarray(opened.t1.data).astype(np.float64), name="another")
-        opened.viewer.add_layer(other)
-        opened.layers.choose(Modality.T1, "another")
-        opened.t1 = other
-        opened.look()
+        opened.take_another_readers_t1()
     for factor in (2.0, 3.0):
         before, count = opened.bench.sessions[-1].case.images[Modality.T1].data.copy(), len(opened.bench.sessions)
         opened.t1.data *= factor
@@ -113,12 +120,9 @@ def test_values_that_are_assigned_in_place_are_predicted_from(opened: Opened, ou
 
 
 def test_values_that_were_written_silently_are_seen_once_the_layer_is_chosen_again(opened: Opened) -> None:
-    other = Image(np.asarray(opened.t1.data).astype(np.float64), name="another")
-    opened.viewer.add_layer(other)
-    opened.layers.choose(Modality.T1, "another")
-    opened.look()
+    opened.take_another_readers_t1()
     before = opened.bench.sessions[-1].case.images[Modality.T1].data.copy()
-    other.data[...] *= 2
+    opened.t1.data[...] *= 2
     for name in (None, "another"):
         opened.layers.choose(Modality.T1, name)
         opened.look()
@@ -139,11 +143,7 @@ def test_values_that_are_no_image_cost_the_slot_until_they_are_mended(opened: Op
 
 
 def test_an_empty_reference_is_one(opened: Opened) -> None:
-    truth = np.ones(SHAPE, np.uint8)
-    data, options, _ = reference_layer(LayerSource(Volume(truth, GRID)))
-    reference = Labels(data, **options)
-    opened.viewer.add_layer(reference)
-    opened.look()
+    reference = opened.add_reference(np.ones(SHAPE, np.uint8))
     reference.data = np.zeros_like(reference.data)
     opened.look()
     assert not opened.bench.state.case.truth.data.any()
