@@ -117,6 +117,8 @@ class Case:
         The file that each modality came from, for provenance; empty for a case that never was a file.
     truth_file
         The file of the label map.
+    changed
+        The modalities whose values are no longer those of their file.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Case:
     notes: tuple[str, ...] = field(default=())
     files: Mapping[Modality, Path] = field(default_factory=dict)
     truth_file: Path | None = None
+    changed: frozenset[Modality] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -155,6 +158,7 @@ class Case:
             self.notes,
             dict(self.files),
             self.truth_file,
+            self.changed,
         )
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision, Weights
+from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.inference.feature_choice import ENCODED
 from napari_shaspec.io.atomic import check_output, staged
@@ -48,7 +48,10 @@ def features(  # noqa: PLR0913 (a command's options are its parameters)
     report: Annotated[
         bool, typer.Option("--report", help="Also write PLOT.json: the silhouettes and what made them.")
     ] = False,
-    weights: Weights = None,
+    # None of the released code: it has no features of the two kinds apart.
+    weights: Annotated[
+        Path | None, typer.Option(help="A checkpoint of this program (.safetensors); the bundled one if left out.")
+    ] = None,
     device: Device = "auto",
     precision: ChosenPrecision = Precision.AUTO,
     overwrite: Overwrite = False,

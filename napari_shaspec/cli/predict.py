@@ -108,7 +108,7 @@ def predict_again(path: Path, out: Path, *, overwrite: bool) -> None:
         if not name or file_sha256(Path(name)) != sha256:
             raise ShaSpecError(
                 f"the {modality.title} that the report names",
-                f"another at {name}" if name else "a layer that was no file",
+                f"another at {name}" if name else "a layer that was no file, or was changed",
                 "Give the images themselves, without --from",
             )
         images[modality] = Path(name)

@@ -111,7 +111,7 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
     """
     images = {}
     for modality in case.images:
-        path = case.files.get(modality)
+        path = case.files.get(modality) if modality not in case.changed else None  # the file would say another thing
         there = path is not None and path.is_file()
         images[modality] = (str(path.resolve()), file_sha256(path)) if there and path is not None else ("", "")
     return Report(

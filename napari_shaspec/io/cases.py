@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.assembly import assemble
+from napari_shaspec.io.report import is_own_answer
 from napari_shaspec.modalities import Modality, is_label_map, patient_part, recognise
 from napari_shaspec.volume import Case
 
@@ -36,6 +37,8 @@ class CaseFiles:
         The label map, if there is one.
     ignored
         NIfTI files beside them whose names say nothing.
+    own_answers
+        Label maps beside them that are none to compare with: `napari_shaspec.io.report.is_own_answer`.
     refusal
         Why the files make no case, if they do not: one bad folder must not hide a hundred good ones.
     """
@@ -44,6 +47,7 @@ class CaseFiles:
     images: Mapping[Modality, Path]
     truth: Path | None = None
     ignored: tuple[Path, ...] = ()
+    own_answers: tuple[Path, ...] = ()
     refusal: ShaSpecError | None = None
 
     def __post_init__(self) -> None:
@@ -52,7 +56,7 @@ class CaseFiles:
 
     def __reduce__(self) -> tuple[type[CaseFiles], tuple[object, ...]]:
         """Survive the trip between processes, which a mapping proxy does not."""
-        return type(self), (self.name, dict(self.images), self.truth, self.ignored, self.refusal)
+        return type(self), (self.name, dict(self.images), self.truth, self.ignored, self.own_answers, self.refusal)
 
     def paths(self) -> list[Path]:
         """Images, and the label map if there is one."""
@@ -69,10 +73,12 @@ class CaseFiles:
         if self.refusal is not None:
             raise self.refusal
         case = assemble(self.name, self.images, self.truth)
-        if not self.ignored:
-            return case
-        note = "ignored, because their names name no modality: " + _listed(self.ignored)
-        return replace(case, notes=(*case.notes, note))
+        notes = {
+            "ignored, because their names name no modality": self.ignored,
+            "no label map to compare with, because the network made it": self.own_answers,
+        }
+        said = tuple(f"{why}: {_listed(paths)}" for why, paths in notes.items() if paths)
+        return replace(case, notes=(*case.notes, *said)) if said else case
 
 
 def read_case(*paths: str | Path) -> Case:
@@ -156,7 +162,8 @@ def _search(folder: Path, depth: int) -> Iterable[CaseFiles]:
     try:
         files = _nifti_files(folder)
         if any(recognise(path) for path in files):
-            yield _sorted_out(files, name)
+            own = tuple(path for path in files if is_label_map(path) and is_own_answer(path))
+            yield replace(_sorted_out([path for path in files if path not in own], name), own_answers=own)
             return
         inside = _listing(folder) if depth else []
     except ShaSpecError as error:

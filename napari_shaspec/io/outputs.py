@@ -27,11 +27,11 @@ class Outputs:
     Parameters
     ----------
     path
-        The label map, ``.nii.gz`` or ``.nii``; with one mask for each region, ``path_ET`` and so on.
+        The label map, ``.nii.gz`` or ``.nii``; with one mask for each region, ``path_ET_mask`` and so on.
     form
         How labels are written.
     probabilities
-        Also ``path_ET_probability`` and so on, float32.
+        Also ``path_ET`` and so on, float32.
     report
         Also ``path`` with ``.json``.
     """

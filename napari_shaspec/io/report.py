@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.outputs import Outputs
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
 from napari_shaspec.reliability import Confidence
@@ -128,6 +129,18 @@ def read_report(path: Path) -> Report:
             f"{type(error).__name__}: {error}",
             "Give the .json file that was written beside an export",
         ) from error
+
+
+def is_own_answer(path: Path) -> bool:
+    """Whether a file holds labels as the network gave them: a report beside it says so, and nobody painted on them.
+
+    Labels that somebody has corrected, here or in another program, are as good a reference as any.
+    """
+    try:
+        report = read_report(Outputs(path).report_path())
+        return not report.edited and report.outputs.get(path.name) == file_sha256(path)
+    except ShaSpecError:
+        return False  # no report, such as the sidecar of a BIDS file
 
 
 def file_sha256(path: Path) -> str:

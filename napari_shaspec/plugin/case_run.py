@@ -44,8 +44,9 @@ def case_steps(
     said = [note for name, source in sources.values() for note in _with_name(source, name)]
     if truth is not None:
         said += _with_name(truth, UNNAMED_LABEL_MAP)
+    changed = frozenset(modality for modality, (_, source) in sources.items() if source.changed)
     if not cancelled.is_set():
-        yield replace(case, notes=tuple(dict.fromkeys((*said, *case.notes))))
+        yield replace(case, notes=tuple(dict.fromkeys((*said, *case.notes))), changed=changed)
 
 
 def reference_steps(case: Case, truth: LayerSource | None, cancelled: Event) -> Iterator[Case]:

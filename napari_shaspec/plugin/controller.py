@@ -108,13 +108,14 @@ class Controller:
         for running in (self._reference, self._prediction, self._post, self._features, self._metrics):
             running.cancel()
         self.network.forget()
-        self._painter.clear()
+        kept = self._painter.clear()
         state.encoded = frozenset()
         state.case = state.result = state.pinned = None
         self._notes_of_run = ()
         state.progress = Progress()
         state.volumes_ml, state.agreement, state.confidence, state.notes = {}, {}, {}, ()
         state.message = ""
+        self._say_kept(kept)
         if not sources:
             self._case.cancel()
             state.available = frozenset()
@@ -132,7 +133,7 @@ class Controller:
         state.available = (case.available - self._off) or case.available
         state.status = Status.READY
         if state.live:
-            self.predict()
+            self._predict()  # and what was said of these images stays
 
     def _set_truth(self, truth: LayerSource | None) -> None:
         """Another reference, or none: labels, edits and encodings stay."""
@@ -205,16 +206,19 @@ class Controller:
 
     def predict(self) -> None:
         """Ask for the present subset; whatever runs is cancelled."""
+        self.state.message = ""
+        self._predict()
+
+    def _predict(self) -> None:
         state = self.state
         case, available = state.case, state.available
         if case is None or not available:
             return
         for running in (self._features, self._post, self._metrics):
             running.cancel()
-        self._painter.begin(case.grid)
+        self._say_kept(self._painter.begin(case.grid))
         post = Postprocessing(dict(state.thresholds), state.smooth)
         asked = Asked(available, self._painter.viewport(case.grid), post, time.perf_counter())
-        state.message = ""
         state.result = None
         state.status = Status.RUNNING
         state.progress = Progress("waiting" if self.network.busy else "preparing")
@@ -292,12 +296,20 @@ class Controller:
         if result is None:
             return  # a prediction that runs will see to it when it is finished
         post = Postprocessing(dict(self.state.thresholds), self.state.smooth)
-        self._painter.begin(result.prediction.grid)
+        self._say_kept(self._painter.begin(result.prediction.grid))
         self._post.run(partial(postprocessing_steps, result, post))
 
     def _postprocessed(self, result: Result) -> None:
-        self._painter.begin(result.prediction.grid)  # once more: the brush was free meanwhile
+        self._say_kept(self._painter.begin(result.prediction.grid))  # once more: the brush was free meanwhile
         self._finished(result)
+
+    def _say_kept(self, kept: str | None) -> None:
+        """Where painted labels are now: the panel's table and export speak of the new ones."""
+        if kept is not None:
+            self.state.message = (
+                f"What you painted is kept, hidden, as {kept}. The table and Export speak of the new labels; "
+                "to save yours, select that layer, then File > Save Selected Layers."
+            )
 
     def labels_changed(self) -> None:
         """The labels in the layer are others now: measure them again."""

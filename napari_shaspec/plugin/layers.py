@@ -78,6 +78,11 @@ class LayerSource:
     notes: tuple[str, ...] = ()
     role: Role = Role.IMAGE
 
+    @property
+    def changed(self) -> bool:
+        """Whether somebody has put other values in the place of those that were read."""
+        return CHANGED in self.notes
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:

@@ -82,10 +82,9 @@ class Overlay:
 
     # The painter's part
 
-    def begin(self, grid: Volume) -> None:
+    def begin(self, grid: Volume) -> str | None:
         """See `Painter`."""
-        if self.edited():
-            self._keep_edits()
+        kept = self._keep_edits() if self.edited() else None
         canvas = self._canvas
         if canvas is None or self.layer is None or not canvas.grid.same_grid(grid):
             self.clear()
@@ -95,6 +94,7 @@ class Overlay:
             self._add_labels(labels)
         else:
             canvas.given[...] = canvas.labels
+        return kept
 
     def paint(self, box: Box | None, labels: NDArray[np.uint8]) -> None:
         """See `Painter`."""
@@ -115,7 +115,7 @@ class Overlay:
         return self._canvas.labels if self._canvas is not None and self.layer is not None else None
 
     def edited(self) -> bool:
-        """See `Painter`."""
+        """Whether somebody has painted on the labels since they came."""
         canvas = self._canvas
         return canvas is not None and self.layer is not None and not np.array_equal(canvas.labels, canvas.given)
 
@@ -206,10 +206,9 @@ class Overlay:
         else:
             self.change.data = canvas.placement.to_display(change)
 
-    def clear(self) -> None:
+    def clear(self) -> str | None:
         """Remove all layers that were added here, but for labels that somebody has edited."""
-        if self.edited():
-            self._release_edited()
+        kept = str(self._release_edited().name) if self.edited() else None
         mine = [layer for layer in (self.layer, *self.regions.values(), self.change) if layer is not None]
         self.layer, self.change = None, None
         self.regions = {}
@@ -217,6 +216,7 @@ class Overlay:
         for layer in mine:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
+        return kept
 
     def close(self) -> None:
         """Disconnect; the layers stay with the user."""
@@ -258,7 +258,7 @@ class Overlay:
             if layer is not None and layer.visible:
                 layer.refresh()
 
-    def _keep_edits(self) -> None:
+    def _keep_edits(self) -> str:
         """Edits are work: the layer stays with the user, undo included, and the network gets a new one."""
         canvas = self._canvas
         assert canvas is not None
@@ -268,6 +268,7 @@ class Overlay:
         self._add_labels(labels)
         layers = self._viewer.layers
         layers.move(layers.index(self.layer), layers.index(old) + 1)
+        return str(old.name)
 
     def _release_edited(self) -> Labels:
         old, layers = self.layer, self._viewer.layers

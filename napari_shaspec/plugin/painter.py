@@ -15,20 +15,17 @@ if TYPE_CHECKING:
 class Painter(Protocol):
     """Where results go: layers in the viewer, or a record in a test."""
 
-    def begin(self, grid: Volume) -> None:
-        """Labels on this grid are about to come; what somebody painted by hand is kept aside."""
+    def begin(self, grid: Volume) -> str | None:
+        """Labels on this grid are about to come: keep aside what somebody painted by hand, and say under which name."""
 
-    def clear(self) -> None:
-        """The labels belong to another case: take them away."""
+    def clear(self) -> str | None:
+        """The labels belong to another case: take them away, but for those painted by hand, as `begin` does."""
 
     def paint(self, box: Box | None, labels: NDArray[np.uint8]) -> None:
         """Put labels into a box of the grid, in file order; None is all of it."""
 
     def labels(self) -> NDArray[np.uint8] | None:
         """All labels in file order as they are now, edits included; None where there are none."""
-
-    def edited(self) -> bool:
-        """Whether somebody has painted on the labels since they came."""
 
     def viewport(self, grid: Volume) -> Box | None:
         """What the user sees of the grid."""

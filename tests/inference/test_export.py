@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from napari_shaspec.cli.predict import predict_again
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.export import describe, export
 from napari_shaspec.io.outputs import LabelForm, Outputs
@@ -83,6 +84,22 @@ def test_the_report_says_what_made_it(tmp_path: Path, case: Case, model: ShaSpec
     del again["confidence"]  # as in reports of older versions
     (tmp_path / "old.json").write_text(json.dumps(again))
     assert read_report(tmp_path / "old.json").confidence == {}
+
+
+def test_an_image_that_was_changed_in_the_viewer_is_of_no_file(
+    tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray
+) -> None:
+    """Its file would make other labels, so that the report must not lead there."""
+    paths = {modality: tmp_path / f"{modality}.nii.gz" for modality in (Modality.FLAIR, Modality.T1)}
+    for path in paths.values():
+        path.write_bytes(b"an image")
+    of_files = replace(case, files=paths, changed=frozenset({Modality.T1}))
+    written(tmp_path, of_files, model, labels, Outputs(tmp_path / "seg.nii.gz"))
+    images = read_report(tmp_path / "seg.json").images
+    assert images[Modality.FLAIR] == (str(paths[Modality.FLAIR]), file_sha256(paths[Modality.FLAIR]))
+    assert images[Modality.T1] == ("", "")
+    with pytest.raises(ShaSpecError, match=r"the T1 that the report names.*or was changed"):
+        predict_again(tmp_path / "seg.json", tmp_path / "again.nii.gz", overwrite=False)
 
 
 def test_nothing_is_replaced_or_half_written(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray) -> None:

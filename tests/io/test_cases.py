@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import case_files, find_cases, read_case, read_case_files
+from napari_shaspec.io.report import Report, file_sha256
 from napari_shaspec.modalities import Modality
+from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region
 
 Save = Callable[..., Path]
 FLAIR, T1, T1C, T2 = Modality
@@ -80,6 +82,56 @@ def test_modalities_named_by_the_caller(save: Save, image: NDArray[np.float32]) 
     assert read_case_files({T2: str(path)}, name="n").name == "n"
     with pytest.raises(ShaSpecError, match="no NIfTI file"):
         read_case_files({})
+
+
+@pytest.fixture
+def save_report(save_case: Callable[..., Path]) -> Callable[..., Path]:
+    """A case whose folder holds ``a_seg.nii`` and the report of an export of it; the case's folder."""
+
+    def write(*, edited: bool = False) -> Path:
+        folder = save_case("a/a_{}.nii", "flair t1 seg")
+        labels = folder / "a_seg.nii"
+        report = Report(
+            case="a",
+            images={FLAIR: ("", "")},
+            available=frozenset({FLAIR}),
+            weights=("", ""),
+            statement="",
+            stand_in_rule="",
+            device="cpu",
+            precision="float32",
+            thresholds=DEFAULT_THRESHOLDS,
+            smooth=False,
+            labels="1-2-4",
+            edited=edited,
+            volumes_ml=dict.fromkeys(Region, 1.0),
+            outputs={labels.name: file_sha256(labels)},
+        )
+        (folder / "a_seg.json").write_text(report.to_json())
+        return folder
+
+    return write
+
+
+def test_what_the_network_made_is_nothing_to_compare_it_with(save_report: Callable[..., Path]) -> None:
+    folder = save_report()
+    case = read_case(folder)
+    assert (case.truth, case.truth_file) == (None, None)
+    assert case.notes == ("no label map to compare with, because the network made it: a_seg.nii",)
+    assert pickle.loads(pickle.dumps(case_files(folder))).own_answers == (folder / "a_seg.nii",)  # noqa: S301
+    # An expert's label map beside it is the one that counts.
+    (folder / "a_tumor_segmentation.nii").write_bytes((folder / "a_seg.nii").read_bytes())
+    assert read_case(folder).truth_file == folder / "a_tumor_segmentation.nii"
+
+
+def test_what_somebody_has_corrected_is_a_reference(save_report: Callable[..., Path], save: Save) -> None:
+    folder = save_report(edited=True)
+    assert read_case(folder).truth_file == folder / "a_seg.nii"
+    folder = save_report()
+    save("a/a_seg.nii", np.zeros((5, 6, 7), np.uint8))  # by another program: the hash of the report is another
+    assert case_files(folder).truth == folder / "a_seg.nii"
+    (folder / "a_seg.json").write_text("{}")  # as beside a file of BIDS
+    assert case_files(folder).truth == folder / "a_seg.nii"
 
 
 def test_what_is_no_modality_is_ignored_with_a_note(save_case: Callable[..., Path]) -> None:

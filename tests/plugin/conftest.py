@@ -83,17 +83,25 @@ class FakePainter:
 
     painted: list[tuple[Box | None, int]] = field(default_factory=list)
     array: NDArray[np.uint8] | None = None
-    hand: bool = False
     begun: list[int] = field(default_factory=list)
     """How often had been painted each time that new labels were about to come."""
 
-    def begin(self, grid: Volume) -> None:
+    kept: str | None = None
+    """What `begin` and `clear` say once that painted labels were kept as."""
+
+    def begin(self, grid: Volume) -> str | None:
         self.begun.append(len(self.painted))
         if self.array is None or self.array.shape != grid.shape:
             self.array = np.zeros(grid.shape, np.uint8)
+        return self._say_kept()
 
-    def clear(self) -> None:
+    def clear(self) -> str | None:
         self.array = None
+        return self._say_kept()
+
+    def _say_kept(self) -> str | None:
+        kept, self.kept = self.kept, None
+        return kept
 
     def paint(self, box: Box | None, labels: NDArray[np.uint8]) -> None:
         assert self.array is not None
@@ -102,9 +110,6 @@ class FakePainter:
 
     def labels(self) -> NDArray[np.uint8] | None:
         return self.array
-
-    def edited(self) -> bool:
-        return self.hand
 
     def viewport(self, grid: Volume) -> Box | None:
         return Box((0, 0, 2), (6, 7, 3))

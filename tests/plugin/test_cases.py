@@ -73,6 +73,7 @@ def test_other_values_of_an_image_are_predicted_from(opened: Opened) -> None:
     )
     np.testing.assert_array_equal(after.case.images[Modality.FLAIR].data, before.case.images[Modality.FLAIR].data)
     assert "changed in the viewer" in opened.layers.warnings()[Modality.T1]
+    assert opened.bench.state.case.changed == {Modality.T1}  # its file would make other labels
 
 
 def test_the_same_values_once_more_change_nothing(opened: Opened) -> None:

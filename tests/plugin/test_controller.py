@@ -344,6 +344,23 @@ def test_labels_made_of_probabilities_again_ask_for_edits_once_more(bench: Bench
     assert len(bench.painter.painted) == painted + 1
 
 
+def test_it_is_said_where_painted_labels_are_kept(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    bench.controller.solo(Modality.T1)
+    assert bench.state.message == ""
+    thresholds = {Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}
+    for name, put_aside in (
+        ("first", bench.controller.predict),
+        ("second", lambda: bench.controller.set_postprocessing(thresholds, False)),
+        ("third", lambda: bench.load(patient="two")),
+    ):
+        bench.painter.kept = name
+        put_aside()
+        bench.jobs.finish_all()
+        assert f"kept, hidden, as {name}." in bench.state.message
+
+
 def test_a_run_that_fails_halfway_leaves_the_volumes_of_what_is_there(bench: Bench) -> None:
     bench.load()
     bench.jobs.finish_all()
