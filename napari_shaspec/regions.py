@@ -125,7 +125,20 @@ def from_convention(labels: NDArray[np.integer], convention: Convention) -> NDAr
 
 
 def to_convention(labels: NDArray[np.integer], convention: Convention) -> NDArray[np.uint8]:
-    """Translate `Label` to a file's numbers."""
+    """Translate `Label` to a file's numbers.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is a number that is no `Label`: in a file it would be read as another tissue, or not at all.
+    """
+    unknown = sorted(set(np.unique(labels).tolist()) - {int(label) for label in Label})
+    if unknown:
+        raise ShaSpecError(
+            f"labels out of {', '.join(str(int(label)) for label in Label)}",
+            f"voxels of {', '.join(map(str, unknown[:5]))}",
+            "Paint over them with one of these numbers",
+        )
     return np.where(labels == Label.ET, convention.enhancing, labels).astype(np.uint8)
 
 

@@ -278,8 +278,26 @@ def test_a_report_of_other_images_or_weights_is_refused(case: Path, weights: Pat
     code, _, err = say(*again)
     assert (code, "the T2 that the report names" in err) == (1, True)
     assert not (tmp_path / "again.nii.gz").exists()
-    code, _, err = say(*again, "--available", "flair")
-    assert (code, "a report alone" in err) == (1, True)
+    for beside in (["--available", "flair"], ["--smooth"], ["--convention", "1-2-3"], ["--report"]):
+        code, _, err = say(*again, *beside)
+        assert (code, "a report alone" in err) == (1, True)
+
+
+def test_a_report_of_a_device_that_is_not_here_runs_on_another(
+    case: Path, weights: Path, tmp_path: Path, say: Say
+) -> None:
+    options = ("--weights", weights, "--device", "cpu", "--precision", "float32", "--report")
+    assert say("predict", case, "--out", tmp_path / "seg.nii.gz", *options)[0] == 0
+    report = tmp_path / "seg.json"
+    report.write_text(report.read_text().replace('"device": "cpu"', '"device": "tpu:1"'))
+    code, _, err = say("predict", "--from", report, "--out", tmp_path / "again.nii.gz")
+    assert code == 0, err
+    assert "tpu:1, which the report names, does not work here" in err
+    assert (tmp_path / "again.nii.gz").read_bytes() == (tmp_path / "seg.nii.gz").read_bytes()
+    assert "the labels differ" not in err
+    report.write_text(re.sub(r'"seg.nii.gz": "\w+"', '"seg.nii.gz": "0"', report.read_text()))
+    code, _, err = say("predict", "--from", report, "--out", tmp_path / "third.nii.gz", "--device", "cpu")
+    assert (code, "the labels differ" in err, "does not work here" in err) == (0, True, False)
 
 
 @pytest.mark.parametrize(

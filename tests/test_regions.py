@@ -97,3 +97,12 @@ def test_volumes_in_millilitres(labels: NDArray[np.uint8]) -> None:
     volumes = volumes_ml(labels_to_masks(labels), voxel_volume_mm3=500.0)
     assert list(volumes) == list(Region)
     assert volumes[Region.WT] == pytest.approx(np.count_nonzero(labels) * 0.5)
+
+
+@pytest.mark.parametrize("convention", list(Convention))
+def test_numbers_that_are_no_label_are_not_written(convention: Convention) -> None:
+    """As 3 in a file they would be enhancing tumour, or make a 4 a cavity."""
+    labels = np.zeros((3, 4, 5), np.uint8)
+    labels[0, 0, :2] = 3, 4
+    with pytest.raises(ShaSpecError, match="labels out of 0, 1, 2, 4, found voxels of 3"):
+        to_convention(labels, convention)

@@ -54,7 +54,7 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
     if scheduler is not None and workers is not None:
         raise ShaSpecError("--scheduler or --workers", "both", "A scheduler brings workers of its own: leave one out")
     cases = distinct(find_cases(folder.resolve()))
-    check_apart(cases, out)
+    check_apart(cases, out, TABLE)
     checkpoint = load_weights(weights)
     if scheduler is None:
         usual = default_workers(_device(device))

@@ -72,7 +72,21 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
             raise ShaSpecError(
                 "a report alone", "images or weights beside it", "Leave them out: the report names its own"
             )
-        predict_again(from_report, out, overwrite=overwrite)
+        told = {
+            "--precision": precision is not Precision.AUTO,
+            "--convention": convention is not Convention.BRATS_2018,
+            "--probabilities": probabilities,
+            "--overlay": overlay is not None,
+            "--smooth": smooth,
+            "--report": report,
+        }
+        if any(told.values()):
+            raise ShaSpecError(
+                "a report alone",
+                f"{', '.join(name for name, given in told.items() if given)} beside it",
+                "Leave that out: the report says how its labels were made",
+            )
+        predict_again(from_report, out, device, overwrite=overwrite)
         return
     outputs = Outputs(out, LabelForm(convention.value), probabilities, report)
     outputs.check(overwrite=overwrite)
@@ -90,14 +104,20 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
         _write(run, DEFAULT_THRESHOLDS, smooth, outputs, overlay, overwrite=overwrite)
 
 
-def predict_again(path: Path, out: Path, *, overwrite: bool) -> None:
+def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: bool) -> None:
     """What a report describes, from its images and weights.
+
+    Parameters
+    ----------
+    device
+        ``auto`` is that of the report, where it works here.
 
     Raises
     ------
     ShaSpecError
         If the report cannot be read, or if an image or the weights are others than it says.
     """
+    from napari_shaspec.inference.devices import working_devices
     from napari_shaspec.io.cases import CaseFiles
 
     report = read_report(path)
@@ -121,12 +141,16 @@ def predict_again(path: Path, out: Path, *, overwrite: bool) -> None:
         )
     case_files = CaseFiles(report.case, images)
     check_no_input(outputs.files(), case_files.paths())
-    run = _predicted(case_files.read(), report.available, checkpoint, report.device, report.precision)
+    if device == "auto" and report.device.partition(":")[0] in working_devices():
+        device = report.device
+    elif device == "auto":
+        say(f"Note: {report.device}, which the report names, does not work here.")
+    run = _predicted(case_files.read(), report.available, checkpoint, device, report.precision)
     _write(run, report.thresholds, report.smooth, outputs, None, overwrite=overwrite)
     if report.edited:
         say("Note: the exported labels were edited by hand; these are the network's.")
-    elif out.name in report.outputs and file_sha256(out) != report.outputs[out.name]:
-        say("Note: the file differs from the one in the report: other versions or another machine made it.")
+    elif not {file_sha256(file) for file in outputs.files()} <= set(report.outputs.values()):
+        say("Note: the labels differ from those of the report: other versions or another machine made them.")
 
 
 @contextmanager

@@ -70,6 +70,7 @@ def _open_window(paths: list[str], screenshot: Path | None, *, overwrite: bool) 
     if screenshot is None:
         napari.run()
         return
+    panel.predict()  # once it is read, whether or not the panel is set to do so by itself
     try:
         _wait(panel)
         with replacing(screenshot, overwrite=overwrite) as place:

@@ -130,7 +130,7 @@ class Predictor(WorkerPlugin):
         prediction = session.predict()
         voxel_mm3 = case.grid.voxel_volume_mm3
         masks = Postprocessing(smooth=self.job.smooth).masks(prediction.probabilities, voxel_mm3)
-        labels = f"{files.name}_seg.nii.gz"
+        labels = labels_name(files)
         numbers = to_convention(masks_to_labels(masks), self.job.convention)
         write_volume(case.grid.with_data(numbers), self.job.out / labels, overwrite=True)
         return Row(
@@ -143,6 +143,11 @@ class Predictor(WorkerPlugin):
             weights=self.job.sha256,
             settings=self.job.settings,
         )
+
+
+def labels_name(files: CaseFiles) -> str:
+    """The label map of a case, in the cohort's folder."""
+    return f"{files.name}_seg.nii.gz"
 
 
 def predict_here(files: CaseFiles) -> Row:

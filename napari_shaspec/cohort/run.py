@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distributed import Client, Future, KilledWorker, as_completed
 
-from napari_shaspec.cohort.predictor import PLUGIN, Job, Predictor, predict_here
+from napari_shaspec.cohort.predictor import PLUGIN, Job, Predictor, labels_name, predict_here
 from napari_shaspec.cohort.table import CohortTable, Row
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
@@ -55,18 +55,29 @@ def distinct(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     return found
 
 
-def check_apart(cases: Sequence[CaseFiles], out: Path) -> None:
-    """Label maps must not land among images, where they would pass for, or replace, those of an expert.
+def check_apart(cases: Sequence[CaseFiles], out: Path, table: str) -> None:
+    """Label maps must not land where they would pass for, or replace, those of an expert.
+
+    Parameters
+    ----------
+    table
+        Name of the file that an earlier run has left in the folder; its label maps are the program's own.
 
     Raises
     ------
     ShaSpecError
-        If a case lies in the folder itself.
+        If a case lies in the folder itself, or a label map of a case that no earlier run has written.
     """
     place = out.resolve()
     for files in cases:
         if any(path.resolve().parent == place for path in files.images.values()):
             raise ShaSpecError("a folder apart from the cases", f"{out}, in which {files.name} lies", "Choose another")
+        if (place / labels_name(files)).exists() and not (place / table).exists():
+            raise ShaSpecError(
+                f"a folder without label maps of these cases, or with the {table} of the run that wrote them",
+                f"{labels_name(files)} in {out}",
+                "Choose another folder",
+            )
 
 
 def run_cohort(

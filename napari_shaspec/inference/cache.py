@@ -1,49 +1,59 @@
-"""Encodings that were paid for already, within a budget of bytes."""
+"""What was paid for already, such as encodings, within a budget of bytes."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Generic, Protocol, TypeVar
 
-from napari_shaspec.model.shaspec import Encoding
+
+class HasBytes(Protocol):
+    """What can be kept: an encoding, or a tensor."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
 
 
-class FeatureCache:
-    """Keeps the most recently used encodings.
+Kept = TypeVar("Kept", bound=HasBytes)
+
+
+class FeatureCache(Generic[Kept]):
+    """Keeps what was used most recently.
 
     Parameters
     ----------
     budget_bytes
-        Never exceeded; an encoding larger than all of it is handed out and not kept.
+        Never exceeded; what is larger than all of it is handed out and not kept.
     """
 
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
         self.used_bytes = 0
-        self._encodings: OrderedDict[Hashable, Encoding] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
 
-    def get_or(self, key: Hashable, make: Callable[[], Encoding]) -> Encoding:
-        """The encoding of that key, made only if it is not kept."""
-        if key in self._encodings:
-            self._encodings.move_to_end(key)
-            return self._encodings[key]
-        encoding = make()
-        if encoding.nbytes <= self.budget_bytes:
-            # Room is made before the encoding is kept, so that the budget holds at every moment.
-            while self.used_bytes + encoding.nbytes > self.budget_bytes:
-                _, dropped = self._encodings.popitem(last=False)
+    def get_or(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """What is kept under that key, made only if there is nothing."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        made = make()
+        if made.nbytes <= self.budget_bytes:
+            # Room is made before it is kept, so that the budget holds at every moment.
+            while self.used_bytes + made.nbytes > self.budget_bytes:
+                _, dropped = self._kept.popitem(last=False)
                 self.used_bytes -= dropped.nbytes
-            self._encodings[key] = encoding
-            self.used_bytes += encoding.nbytes
-        return encoding
+            self._kept[key] = made
+            self.used_bytes += made.nbytes
+        return made
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self._encodings
+        return key in self._kept
 
     def __len__(self) -> int:
-        return len(self._encodings)
+        return len(self._kept)
 
     def clear(self) -> None:
         """Forget everything."""
-        self._encodings.clear()
+        self._kept.clear()
         self.used_bytes = 0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_shaspec.box import Box
 from napari_shaspec.inference.grid import WorkingGrid, apply_weights
+from napari_shaspec.inference.smoothing import TWO_HOPS
 from napari_shaspec.inference.tiling import taper
 
 COARSE_WEIGHT = 0.5
@@ -19,9 +20,6 @@ COARSE_WEIGHT = 0.5
 
 DOUBTFUL = 0.499
 """What the probability of a piece is held at that is found nowhere surely: just below what makes tumour."""
-
-TWO_HOPS = ndimage.generate_binary_structure(3, 2)
-"""18 neighbours make a piece."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,9 @@ from napari_shaspec.errors import ShaSpecError
 
 Network = TypeVar("Network", bound=nn.Module)
 
+PRECISIONS = ("auto", "float32")
+"""What a network may be asked to compute in: the fastest format of the device, or one that is the same everywhere."""
+
 
 @cache
 def working_devices() -> tuple[str, ...]:
@@ -59,8 +62,10 @@ def fast_precision(device: torch.device) -> torch.dtype:
     """The format in which 3-D convolutions run fastest: bfloat16 where the hardware multiplies it, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    # Without these instructions oneDNN emulates the format, which is slower than float32.
-    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+    # Without these instructions oneDNN emulates the format, which is slower than float32. Torch has no public name for
+    # them, and versions that lack these ones get float32, which is right everywhere.
+    known = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    if device.type == "cpu" and any(supported() for supported in known if supported is not None):
         return torch.bfloat16
     return torch.float32
 

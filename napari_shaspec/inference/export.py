@@ -99,6 +99,8 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
 ) -> Report:
     """Everything about a prediction that is known before it is written.
 
+    An image that was no file, was changed since, or whose file is gone is named without path and hash.
+
     Parameters
     ----------
     notes
@@ -107,7 +109,7 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
     Raises
     ------
     ShaSpecError
-        If an image's file is gone.
+        If an image's file cannot be read.
     """
     images = {}
     for modality in case.images:

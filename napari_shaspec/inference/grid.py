@@ -125,6 +125,10 @@ class WorkingGrid:
 
 _RAS = np.array([[0, 1], [1, 1], [2, 1]], float)
 
+NEARLY_WHOLE = 0.01
+"""Share of a cube that may stay uncovered. Voxel sizes out of float32 headers are off by 1e-7: 240 of them measure
+240.00002 mm, and a 241st cube would shift the centred grid by half a voxel, which blurs everything twice."""
+
 
 def working_grid(source: Volume, spacing_mm: float) -> WorkingGrid:
     """Lay cubes over the source's field of view, centred in it."""
@@ -136,7 +140,7 @@ def working_grid(source: Volume, spacing_mm: float) -> WorkingGrid:
         turned_mm[int(place)] = float(source.voxel_mm[axis])
     axes, source_axes = [], []
     for count, step in zip(turned_shape, turned_mm, strict=True):
-        cubes = max(1, int(np.ceil(count * step / spacing_mm - 1e-6)))
+        cubes = max(1, int(np.ceil(count * step / spacing_mm - NEARLY_WHOLE)))
         source_axes.append(Axis(count, step, 0.0))
         axes.append(Axis(cubes, spacing_mm, (count * step - cubes * spacing_mm) / 2))
     turned_affine = source.affine @ nib.orientations.inv_ornt_aff(orientation, source.shape)

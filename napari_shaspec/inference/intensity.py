@@ -8,7 +8,7 @@ from torch import Tensor
 from napari_shaspec.model.config import Normalisation
 
 SAMPLES = 200_000
-"""Quantiles come from at most this many voxels, evenly strided: the error is far below the noise of an image."""
+"""Quantiles come from one to two times as many voxels, evenly strided: the error is far below the noise of an image."""
 
 CLAMP = (-5.0, 8.0)
 """Beyond this many spreads from the median lie vessels, fat and artefacts; how far beyond carries no information."""

@@ -5,6 +5,7 @@ They belong to the weights, because a network has to see at prediction what it s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -113,7 +114,9 @@ class CoarseToFine:
 
     def tiles(self, field: Box, longest: int) -> list[Box]:
         """Equal tiles, as few as possible."""
-        return tile_boxes(field, longest, min(OVERLAP, longest // 4), self._stride)
+        # Whole strides, because tiles begin at them: what is asked for is then what neighbours share.
+        overlap = self._stride * math.ceil(min(OVERLAP, longest // 4) / self._stride)
+        return tile_boxes(field, longest, overlap, self._stride)
 
     def judged(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """The rule is that of the program."""

@@ -79,7 +79,9 @@ class Session:
         self._procedure = procedure_for(config)
         self.notes = self._procedure.notes(case.grid)
         self.coarse_grid, self.fine_grid = self._procedure.grids(case.grid)
-        self._cache = FeatureCache(self._procedure.cache_bytes if cache_bytes is None else cache_bytes)
+        self._cache: FeatureCache[Encoding] = FeatureCache(
+            self._procedure.cache_bytes if cache_bytes is None else cache_bytes
+        )
         self._prepared: dict[Modality, dict[float, PreparedImage]] = {}
         self._longest = self._longest_tiles()
 
@@ -241,7 +243,14 @@ class Session:
     def _image(self, modality: Modality, grid: WorkingGrid) -> PreparedImage:
         if modality not in self._prepared:
             grids = [self.coarse_grid] if self.fine_grid is self.coarse_grid else [self.coarse_grid, self.fine_grid]
-            images = self._procedure.prepare(self.case.images[modality], modality, grids)
+            volume = self.case.images[modality]
+            if not np.isfinite(volume.data).all():  # files and layers were looked at; arrays of other programs were not
+                raise ShaSpecError(
+                    f"finite values in the {modality.title} of {self.case.name}",
+                    "some that are infinite or not a number: a single one would spread to the whole image",
+                    "Replace them first, as by numpy.nan_to_num",
+                )
+            images = self._procedure.prepare(volume, modality, grids)
             self._prepared[modality] = {each.spacing_mm: image for each, image in zip(grids, images, strict=True)}
         return self._prepared[modality][grid.spacing_mm]
 

@@ -21,7 +21,7 @@ def tile_boxes(field: Box, longest: int, overlap: int, stride: int) -> list[Box]
     longest
         No tile is longer than this along any axis.
     overlap
-        Voxels that neighbours share, at least.
+        Voxels that neighbours share; tiles begin at whole strides, so that some may share up to a stride less.
     stride
         Tiles start and end at multiples of this from the field's start.
     """

@@ -6,6 +6,7 @@ Layouts: one folder for each case (BraTS, UCSF, UPENN, clinical exports) at any 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +14,16 @@ from types import MappingProxyType
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.assembly import assemble
+from napari_shaspec.io.outputs import NIFTI
 from napari_shaspec.io.report import is_own_answer
 from napari_shaspec.modalities import Modality, is_label_map, patient_part, recognise
 from napari_shaspec.volume import Case
 
 DEPTH = 4
 """Folders below the given one that are searched: HGG/case, or sub/ses/anat."""
+
+MOST_ENTRIES = 20_000
+"""Files and folders that are looked at, at most, to tell whether a folder holds images: a fraction of a second."""
 
 _NAMING = "Name the files like case_flair.nii.gz, case_t1.nii.gz, case_t1c.nii.gz and case_t2.nii.gz"
 
@@ -156,6 +161,33 @@ def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
     )
 
 
+def holds_nifti(folder: Path) -> bool:
+    """Whether a folder, or one below it as deep as a case may lie, holds a NIfTI file; no longer than a click may take.
+
+    After `MOST_ENTRIES` the answer is no: so large a tree is some other format, or a whole archive.
+    """
+    level, seen = [folder], 0
+    for _ in range(DEPTH + 1):
+        below: list[Path] = []
+        for place in level:
+            try:
+                with os.scandir(place) as entries:
+                    for entry in entries:
+                        seen += 1
+                        if seen > MOST_ENTRIES:
+                            return False
+                        if entry.name.startswith("."):
+                            continue
+                        if entry.name.lower().endswith(NIFTI):
+                            return True
+                        if entry.is_dir() and not entry.name.lower().endswith((".zarr", ".n5")):
+                            below.append(Path(entry.path))
+            except OSError:
+                continue  # no folder, or one that cannot be looked into
+        level = below
+    return False
+
+
 def _search(folder: Path, depth: int) -> Iterable[CaseFiles]:
     """A folder that holds a recognised image is a case; of any other the folders in it are searched."""
     name = folder.resolve().name
@@ -229,7 +261,7 @@ def _nifti_files(folder: Path) -> list[Path]:
         path
         for path in _listing(folder)
         # Names with a leading dot are none of ours; macOS leaves ._case_t1.nii.gz on foreign disks.
-        if path.name.lower().endswith((".nii", ".nii.gz")) and not path.name.startswith(".") and _holds(path.is_file)
+        if path.name.lower().endswith(NIFTI) and not path.name.startswith(".") and _holds(path.is_file)
     ]
 
 

@@ -131,6 +131,15 @@ def read_report(path: Path) -> Report:
         ) from error
 
 
+def is_report(path: Path) -> bool:
+    """Whether a file is a report of ours."""
+    try:
+        read_report(path)
+    except ShaSpecError:
+        return False
+    return True
+
+
 def is_own_answer(path: Path) -> bool:
     """Whether a file holds labels as the network gave them: a report beside it says so, and nobody painted on them.
 

@@ -33,11 +33,11 @@ def case_steps(
     from napari_shaspec.io.cases import case_name
 
     volumes = {modality: source.volume for modality, (_, source) in sources.items()}
-    files = {modality: source.path or Path(name) for modality, (name, source) in sources.items()}
+    called = {modality: source.path or Path(name) for modality, (name, source) in sources.items()}
     case = combine(
-        case_name(files.values(), ""),
+        case_name(called.values(), ""),
         volumes,
-        files,
+        called,
         truth.volume if truth is not None else None,
         truth.path if truth is not None else None,
     )
@@ -46,7 +46,12 @@ def case_steps(
         said += _with_name(truth, UNNAMED_LABEL_MAP)
     changed = frozenset(modality for modality, (_, source) in sources.items() if source.changed)
     if not cancelled.is_set():
-        yield replace(case, notes=tuple(dict.fromkeys((*said, *case.notes))), changed=changed)
+        yield replace(
+            case,
+            notes=tuple(dict.fromkeys((*said, *case.notes))),
+            files={modality: source.path for modality, (_, source) in sources.items() if source.path is not None},
+            changed=changed,
+        )
 
 
 def reference_steps(case: Case, truth: LayerSource | None, cancelled: Event) -> Iterator[Case]:

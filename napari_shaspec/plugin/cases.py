@@ -18,15 +18,21 @@ from napari_shaspec.plugin.layers import (
     Role,
     file_of,
     guessed_modality,
+    is_moved,
     role_of,
     source_of,
     with_note,
+    world_affine,
 )
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
     from napari.utils.events import Event
+
+
+TRANSFORMS = ("affine", "scale", "translate", "rotate", "shear")
+"""Events of a layer that say it lies elsewhere now."""
 
 
 class CaseLayers:
@@ -42,7 +48,8 @@ class CaseLayers:
     controller
         Is told of every change.
     changed
-        Called when other values are put into one of the images, or into the reference; `update` looks at them.
+        Called when other values are put into one of the images, or into the reference, or when one is moved or scaled;
+        `update` looks at them.
     """
 
     def __init__(self, viewer: ViewerModel, controller: Controller, changed: Callable[[], object]) -> None:
@@ -55,7 +62,7 @@ class CaseLayers:
         self._watched: list[Layer] = []
         self._refused: dict[Layer, Modality] = {}
         self._told: tuple[dict[Modality, tuple[Layer, LayerSource]], LayerSource | None] = ({}, None)
-        self._sources: dict[Layer, tuple[object, LayerSource]] = {}
+        self._sources: dict[Layer, tuple[object, NDArray[np.float64] | None, LayerSource]] = {}
         self._assigned: set[Layer] = set()
 
     def candidates(self) -> list[Layer]:
@@ -129,6 +136,8 @@ class CaseLayers:
             source = told[1]
             file = (source.path or Path(layer.name)).name
             warnings[modality].extend(source.notes)
+            if is_moved(layer):
+                warnings[modality].append("moved in the viewer: its place in the file counts")
             for note in notes:
                 if file in note.partition(":")[0] and not {note, _short(note)} & set(warnings[modality]):
                     warnings[modality].append(_short(note))
@@ -164,10 +173,17 @@ class CaseLayers:
         for layer in self._watched:
             if layer not in layers:
                 layer.events.data.disconnect(self._on_data)
+                for name in TRANSFORMS:
+                    getattr(layer.events, name).disconnect(self._on_place)
         for layer in layers:
             if layer not in self._watched:
                 layer.events.data.connect(self._on_data)
+                for name in TRANSFORMS:
+                    getattr(layer.events, name).connect(self._on_place)
         self._watched = layers
+
+    def _on_place(self, event: Event) -> None:
+        self._changed()
 
     def _on_data(self, event: Event) -> None:
         self._assigned.add(event.source)
@@ -208,15 +224,19 @@ class CaseLayers:
         return bool(new) and bool(folders) and folders.isdisjoint({self._folder(layer) for layer in new})
 
     def _source(self, layer: Layer) -> LayerSource:
-        """Made once for a layer's data: those of other readers are copied and checked."""
+        """Made once for a layer's data and place: those of other readers are copied and checked."""
         kept = self._sources.get(layer)
-        if kept is None or kept[0] is not layer.data or layer in self._assigned:
+        # A file's own header says where its voxels lie; of all others the layer is what knows.
+        place = world_affine(layer) if role_of(layer) is None and layer.ndim == 3 else None
+        before = None if kept is None else kept[1]
+        moved = place is not None and before is not None and not np.array_equal(place, before)
+        if kept is None or moved or kept[0] is not layer.data or layer in self._assigned:
             source = source_of(layer)
-            if kept is not None and kept[0] is layer.data:
+            if kept is not None and not moved and kept[0] is layer.data:
                 source = with_note(source, CHANGED)  # as by `layer.data *= 2`, which leaves the array where it was
-            kept = self._sources[layer] = (layer.data, source)
+            kept = self._sources[layer] = (layer.data, place, source)
             self._assigned.discard(layer)
-        return kept[1]
+        return kept[2]
 
     def _folder(self, layer: Layer) -> object:
         """Where an image comes from; layers without a file are a place of their own, by what made them."""

@@ -29,7 +29,7 @@ from napari_shaspec.reliability import confidence
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.feature_choice import FeatureChoice
-    from napari_shaspec.inference.features import FeatureMap
+    from napari_shaspec.inference.feature_pictures import FeatureMap
     from napari_shaspec.model.checkpoint import Checkpoint
     from napari_shaspec.volume import Case
 
@@ -62,6 +62,7 @@ class Controller:
         self._painter = painter
         self.network = network
         self._off: frozenset[Modality] = frozenset()
+        self._predict_when_ready = False
         self._notes_of_run: tuple[str, ...] = ()
         self._sources: dict[Modality, LayerSource] = {}
         self._after_features: Callable[[dict[Modality, FeatureMap | None]], None] = lambda maps: None
@@ -120,6 +121,7 @@ class Controller:
             self._case.cancel()
             state.available = frozenset()
             state.status = Status.EMPTY
+            self._predict_when_ready = False
             return
         state.status = Status.ASSEMBLING
 
@@ -132,8 +134,9 @@ class Controller:
         # What is loaded is switched on, unless it was switched off before.
         state.available = (case.available - self._off) or case.available
         state.status = Status.READY
-        if state.live:
+        if state.live or self._predict_when_ready:
             self._predict()  # and what was said of these images stays
+        self._predict_when_ready = False
 
     def _set_truth(self, truth: LayerSource | None) -> None:
         """Another reference, or none: labels, edits and encodings stay."""
@@ -197,17 +200,44 @@ class Controller:
             self._restart()
 
     def _restart(self) -> None:
+        computing = self._features.running
         self._features.cancel()
         self.state.encoded = frozenset()
         if self.state.live and self.state.case is not None:
-            self.predict()  # which cancels what runs
+            self.predict()  # which cancels what runs, and whose result asks for maps again
         else:
             self.cancel(silently=True)
+            if computing:
+                self._without_features()
 
     def predict(self) -> None:
         """Ask for the present subset; whatever runs is cancelled."""
         self.state.message = ""
         self._predict()
+
+    def predict_when_ready(self) -> None:
+        """Now, or once the images that are on their way make a case; `drop_wish` if there are none."""
+        if self.state.case is None:
+            self._predict_when_ready = True
+        else:
+            self.predict()
+
+    def drop_wish(self) -> None:
+        """Nothing is on its way: what is opened later is another matter."""
+        self._predict_when_ready = False
+
+    def set_live(self, live: bool) -> None:
+        """Whether to predict at every change; what has changed before is caught up with."""
+        state, result = self.state, self.state.result
+        state.live = live
+        if not live or state.case is None or state.status is not Status.READY:
+            return  # the end of a run looks at it
+        if (
+            result is None
+            or result.prediction.available != state.available
+            or result.checkpoint.sha256 != state.network
+        ):
+            self.predict()
 
     def _predict(self) -> None:
         state = self.state
@@ -261,7 +291,9 @@ class Controller:
         state.result = result
         state.status = Status.READY  # last: to be ready without a result is to have been cancelled, or to have failed
         self.labels_changed()
-        if (dict(result.thresholds), result.smooth) != (dict(state.thresholds), state.smooth):
+        if state.live and result.prediction.available != state.available:
+            self.predict()  # it was not live yet when a modality was switched
+        elif (dict(result.thresholds), result.smooth) != (dict(state.thresholds), state.smooth):
             self._apply_postprocessing()  # changed while the network ran
 
     def _note(self, notes: tuple[str, ...]) -> None:
@@ -364,6 +396,11 @@ class Controller:
             return
         self._after_features, self._without_features = deliver, failed
         self._features.run(partial(self.network.feature_maps, self._request(case), choice, available))
+
+    @property
+    def computing_features(self) -> bool:
+        """Whether maps that were requested are on their way."""
+        return self._features.running
 
     def _deliver(self, maps: dict[Modality, FeatureMap | None]) -> None:
         self._after_features(maps)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.outputs import NIFTI, LabelForm, Outputs
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import REVERSED
 from napari_shaspec.plugin.state import Result
+from napari_shaspec.regions import Convention, to_convention
 from napari_shaspec.volume import Case, Volume
 
 if TYPE_CHECKING:
     from napari.layers import Image
+
+
+SaveLabels = Callable[[Path, Convention, NDArray[np.uint8]], list[Path]]
+"""Path, numbers to write, and labels in file order -> the files that were written."""
 
 
 def planned_files(path: Path, form: str, probabilities: bool, pictures: Mapping[Path, Volume]) -> list[Path]:
@@ -96,11 +102,39 @@ def export_unfinished(path: Path, form: str, case: Case, labels: NDArray[np.uint
     """Write labels of no finished result, without a report, because nothing describes them; errors as above."""
     from napari_shaspec.io.atomic import check_no_input
     from napari_shaspec.io.nifti import write_volume
-    from napari_shaspec.regions import Convention, to_convention
 
     check_no_input([path], case.all_files)
     write_volume(case.grid.with_data(to_convention(labels, Convention(form))), path, overwrite=True)
     return [path]
+
+
+def save_function(case: Case, result: Result | None) -> SaveLabels:
+    """What *File > Save* does with the network's labels: the files of the export form, with whatever is described."""
+
+    def save(path: Path, convention: Convention, labels: NDArray[np.uint8]) -> list[Path]:
+        if result is None:
+            return export_unfinished(path, convention.value, case, labels)
+        _check_unasked(path, planned_files(path, convention.value, probabilities=False, pictures={}))
+        return export_result(path, convention.value, case, result, labels)
+
+    return save
+
+
+def _check_unasked(named: Path, files: list[Path]) -> None:
+    """The dialog has asked about the name that was typed, and about no other.
+
+    Raises
+    ------
+    ShaSpecError
+        If another file would be replaced that is no report of ours.
+    """
+    from napari_shaspec.io.report import is_report
+
+    for file in files:
+        if file != named and file.exists() and not (file.suffix == ".json" and is_report(file)):
+            raise ShaSpecError(
+                f"no file at {file}, which would be written with {named.name}", "one", "Choose another name"
+            )
 
 
 def _outputs(path: Path, form: str, probabilities: bool) -> Outputs:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
     from napari_shaspec.inference.feature_choice import FeatureChoice
-    from napari_shaspec.inference.features import FeatureMap
+    from napari_shaspec.inference.feature_pictures import FeatureMap
 
 LAYERS_IN_A_CELL = 2
 OUTLINE = "outline"
@@ -47,7 +47,8 @@ class FeatureLayers:
         self.maps: dict[Modality, Image] = {}
         self.outlines: dict[Modality, Labels] = {}
         self._order_before: list[Layer] | None = None
-        self._grid_before: tuple[int, tuple[int, int]] = (1, (-1, -1))
+        self._grid_before: tuple[bool, int, tuple[int, int]] = (False, 1, (-1, -1))
+        self._named: list[Layer] = []  # those whose names are shown for the grid only
         viewer.layers.events.removed.connect(self._on_removed)
 
     @property
@@ -87,7 +88,7 @@ class FeatureLayers:
         layers, grid = self._viewer.layers, self._viewer.canvas.grid
         if self._order_before is None:
             self._order_before = list(layers)
-            self._grid_before = (grid.stride, tuple(grid.shape))
+            self._grid_before = (grid.enabled, grid.stride, tuple(grid.shape))
         first = [each for each in (image, labels) if each is not None and each in layers]
         cells = [
             each
@@ -102,6 +103,8 @@ class FeatureLayers:
         grid.shape = (-1, -1)
         grid.enabled = True
         for layer in self._titled(image):
+            if not layer.name_overlay.visible:
+                self._named.append(layer)
             layer.name_overlay.visible = True
             layer.name_overlay.font_size = TITLE_POINTS
         self._viewer.reset_view()
@@ -111,13 +114,13 @@ class FeatureLayers:
         grid = self._viewer.canvas.grid
         if self._order_before is None:
             return
-        grid.enabled = False
-        grid.stride, grid.shape = self._grid_before
+        grid.enabled, grid.stride, grid.shape = self._grid_before
         known = [each for each in self._order_before if each in self._viewer.layers]
         self._sort([*known, *(each for each in self._viewer.layers if each not in known)])
         self._order_before = None
-        for layer in self._viewer.layers:
+        for layer in self._named:
             layer.name_overlay.visible = False
+        self._named = []
         self._viewer.reset_view()
 
     def remove(self) -> None:
@@ -129,7 +132,7 @@ class FeatureLayers:
     def close(self) -> None:
         """Disconnect; the layers stay with the user."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self.maps, self.outlines, self._order_before, self._viewer = {}, {}, None, None
+        self.maps, self.outlines, self._order_before, self._named, self._viewer = {}, {}, None, [], None
 
     def _titled(self, image: Layer | None) -> list[Layer]:
         return [*([image] if image is not None else []), *self.maps.values()]

@@ -74,6 +74,11 @@ class Jobs:
         """Whether files are being read."""
         return self._drops_open > 0
 
+    @property
+    def exporting(self) -> bool:
+        """Whether files are being written: that cannot be stopped halfway, so another export has to wait."""
+        return self._exporting.running
+
     def open(self, paths: list[str]) -> None:
         """Open files or case folders; what cannot be read becomes one message, and the rest is opened."""
         self._drops_open += 1

@@ -15,7 +15,7 @@ from napari_shaspec.plugin.state import Result
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.feature_choice import FeatureChoice
-    from napari_shaspec.inference.features import FeatureAtlas, FeatureMap
+    from napari_shaspec.inference.feature_pictures import FeatureMap, FeaturePictures
     from napari_shaspec.inference.session import Session
     from napari_shaspec.model.checkpoint import Checkpoint
     from napari_shaspec.volume import Case
@@ -63,7 +63,7 @@ class KeptNetwork:
         # A cancelled run leaves at its next tile, and the cache is no place for two.
         self._lock = Lock()
         self._key: tuple[object, ...] = ()
-        self._atlas: FeatureAtlas | None = None
+        self._pictures: FeaturePictures | None = None
         self.session: Session | None = None
 
     @property
@@ -73,7 +73,7 @@ class KeptNetwork:
 
     def forget(self) -> None:
         """Another case is about to come, or none; a run that has begun keeps what it has."""
-        self.session = self._atlas = None
+        self.session = self._pictures = None
 
     def predict(self, request: NetworkRequest, asked: Asked, cancelled: Event) -> Iterator[Loaded | Piece | Result]:
         """What is known of the network, then labels piece by piece, then the finished prediction."""
@@ -88,22 +88,23 @@ class KeptNetwork:
         self, request: NetworkRequest, choice: FeatureChoice, available: frozenset[Modality], cancelled: Event
     ) -> Iterator[dict[Modality, FeatureMap | None]]:
         """The maps of all modalities that the network knows, at once."""
-        from napari_shaspec.inference.features import FeatureAtlas, FeaturesCancelledError
+        from napari_shaspec.inference.feature_pictures import FeaturePictures
+        from napari_shaspec.inference.features import FeaturesCancelledError
 
         with self._lock:
             if cancelled.is_set():
                 return
             _, session = self._ready(request, cancelled)
-            atlas = self._atlas
-            if atlas is None or atlas.session is not session:
-                atlas = FeatureAtlas(session)
+            pictures = self._pictures
+            if pictures is None or pictures.session is not session:
+                pictures = FeaturePictures(session)
                 if not cancelled.is_set():
-                    self._atlas = atlas
+                    self._pictures = pictures
             maps: dict[Modality, FeatureMap | None] = {}
             try:
                 for modality in Modality:
                     if modality.value in session.config.modalities:
-                        maps[modality] = atlas.render(choice, modality, available, cancelled.is_set)
+                        maps[modality] = pictures.render(choice, modality, available, cancelled.is_set)
             except FeaturesCancelledError:
                 return
         yield maps
@@ -116,5 +117,5 @@ class KeptNetwork:
             return checkpoint, self.session
         session = self.open_session(checkpoint, request.case, request.device)
         if not cancelled.is_set():
-            self.session, self._key, self._atlas = session, key, None
+            self.session, self._key, self._pictures = session, key, None
         return checkpoint, session

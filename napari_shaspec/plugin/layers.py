@@ -205,17 +205,32 @@ def source_of(layer: Layer) -> LayerSource:
     labels = [str(label).lower() for label in layer.axis_labels]
     if sorted(labels) == ["x", "y", "z"]:
         order = [labels.index(axis) for axis in "xyz"]
-    # The layer's own transform, asked at the origin and one step along each axis.
-    origin = np.asarray(layer.data_to_world((0.0, 0.0, 0.0)))
-    steps = [np.asarray(layer.data_to_world(tuple(row))) - origin for row in np.eye(3)]
+    place = world_affine(layer)
     affine = np.eye(4)
-    affine[:3, :3] = np.column_stack([steps[axis] for axis in order])[order]
-    affine[:3, 3] = origin[order]
+    affine[:3, :3] = place[:3, order][order]
+    affine[:3, 3] = place[order, 3]
     role = Role.IMAGE if source is None else source.role
     volume = Volume(_checked(data.transpose(order), layer.name, role), affine)
     if source is None:
         return LayerSource(volume, notes=("from another reader: its axes are taken as right, front, top",))
     return with_note(replace(source, volume=volume), CHANGED)
+
+
+def world_affine(layer: Layer) -> NDArray[np.float64]:
+    """4 x 4, voxel of a three-dimensional layer to napari's world, whatever scale, shift or shear it is made of."""
+    # Asked at the origin and one step along each axis.
+    origin = np.asarray(layer.data_to_world((0.0, 0.0, 0.0)))
+    steps = [np.asarray(layer.data_to_world(tuple(row))) - origin for row in np.eye(3)]
+    affine = np.eye(4)
+    affine[:3, :3] = np.column_stack(steps)
+    affine[:3, 3] = origin
+    return affine
+
+
+def is_moved(layer: Layer) -> bool:
+    """Whether a layer of a file lies elsewhere than the file says."""
+    source = _tagged(layer)
+    return source is not None and not np.allclose(world_affine(layer), Placement.of(source.volume).affine, atol=1e-3)
 
 
 def with_note(source: LayerSource, note: str) -> LayerSource:

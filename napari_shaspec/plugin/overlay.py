@@ -301,7 +301,8 @@ class Overlay:
         if canvas is None or layer is None or np.may_share_memory(layer.data, canvas.labels):
             return
         if layer.data.shape != canvas.placement.to_display(canvas.labels).shape:
-            self._release_edited()  # no labels of this grid any more: the user's own
+            old = self._release_edited()  # no labels of this grid any more: the user's own
+            old.metadata = {key: value for key, value in old.metadata.items() if key != REPORT}
             return
         canvas.labels[...] = canvas.placement.to_file(np.asarray(layer.data))
         layer.data = canvas.placement.to_display(canvas.labels)

@@ -17,6 +17,9 @@ LABEL_NAMES = {
     Label.ED: "ED (oedema)",
     Label.ET: "ET (enhancing tumour)",
 }
+NO_LABEL = (255, 0, 200)
+"""Of a number that stands for nothing: it cannot be exported, and so must not be overlooked."""
+
 REGION_NAMES = {Region.ET: "enhancing tumour", Region.TC: "tumour core", Region.WT: "whole tumour"}
 
 REGION_COLOURS = {Region.ET: (255, 90, 40), Region.TC: (90, 200, 255), Region.WT: (250, 235, 80)}
@@ -32,11 +35,14 @@ def rgba(colour: tuple[int, int, int], alpha: float = 1.0) -> NDArray[np.float32
     return np.array([*(value / 255 for value in colour), alpha], np.float32)
 
 
-def colormap(colours: dict[int, tuple[int, int, int]]) -> dict[int | None, NDArray[np.float32]]:
-    """For napari: transparent where there is no colour."""
+def colormap(
+    colours: dict[int, tuple[int, int, int]], other: tuple[int, int, int] | None = None
+) -> dict[int | None, NDArray[np.float32]]:
+    """For napari; where a number has no colour it is ``other``, or transparent."""
     nothing = np.zeros(4, np.float32)
-    mapping: dict[int | None, NDArray[np.float32]] = defaultdict(lambda: nothing)
-    mapping.update({0: nothing, None: nothing})
+    unknown = nothing if other is None else rgba(other)
+    mapping: dict[int | None, NDArray[np.float32]] = defaultdict(lambda: unknown)
+    mapping.update({0: nothing, None: unknown})
     mapping.update({value: rgba(colour) for value, colour in colours.items()})
     return mapping
 
@@ -47,7 +53,9 @@ def label_look() -> dict[str, Any]:
 
     features = {"index": [int(label) for label in Label], "label": [LABEL_NAMES[each] for each in Label]}
     return {
-        "colormap": DirectLabelColormap(color_dict=colormap({int(key): value for key, value in COLOURS.items()})),
+        "colormap": DirectLabelColormap(
+            color_dict=colormap({int(key): value for key, value in COLOURS.items()}, NO_LABEL)
+        ),
         "features": features,
     }
 

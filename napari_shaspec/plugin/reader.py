@@ -10,19 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_shaspec.io.cases import case_files
+from napari_shaspec.io.cases import case_files, holds_nifti
 from napari_shaspec.io.nifti import read_labels, read_volume
+from napari_shaspec.io.outputs import NIFTI
 from napari_shaspec.modalities import Modality, file_stem, is_label_map, recognise
 from napari_shaspec.plugin.layers import LayerData, LayerSource, image_layer, reference_layer, show_radiologically
-
-ENDINGS = (".nii", ".nii.gz")
 
 Paths = str | Sequence[str]
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """npe2's question: can these be read? Folders can if NIfTI files lie in or below them."""
-    if all(_is_nifti(each) or _holds_nifti(each) for each in _listed(path)):
+    if all(_is_nifti(each) or holds_nifti(each) for each in _listed(path)):
         return read_layers
     return None
 
@@ -106,15 +105,4 @@ def _listed(paths: Paths) -> list[Path]:
 
 
 def _is_nifti(path: Path) -> bool:
-    return path.name.lower().endswith(ENDINGS) and not path.is_dir()
-
-
-def _holds_nifti(path: Path) -> bool:
-    """Looked at as deep as a case may lie, and no longer than a dialog may take."""
-    if not path.is_dir():
-        return False
-    for depth in range(5):
-        for ending in ENDINGS:
-            if next(path.glob("*/" * depth + f"*{ending}"), None) is not None:
-                return True
-    return False
+    return path.name.lower().endswith(NIFTI) and not path.is_dir()

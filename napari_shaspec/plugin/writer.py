@@ -1,6 +1,6 @@
 """Save layers as NIfTI, on the grid, with the codes and units, of the image they belong to.
 
-napari's own save dialog asks before it replaces a file, so a file that is there is replaced here.
+napari's own save dialog asks before it replaces the file whose name was typed, so that one is replaced here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[st
     values = np.asarray(volume.data)
     metadata = meta.get("metadata", {})
     source, describe = metadata.get(TAG), metadata.get(REPORT)
-    if describe is not None:  # the network's labels: the same files as from the panel's own form
+    of_network = isinstance(source, LayerSource) and volume.same_grid(source.volume)  # and no part cut out of it
+    if describe is not None and of_network:  # the same files as from the panel's own form
         return [str(file) for file in describe(Path(path), Settings.load().convention, values)]
     # Only labels of ours are translated: in anybody else's, a 4 is a 4.
     if isinstance(source, LayerSource) and source.role in (Role.RESULT, Role.REFERENCE):

@@ -117,7 +117,7 @@ def simulate_case(
 ) -> Case:
     """One whole-brain case with all four modalities and its truth, integers as from a scanner.
 
-    The grid has RAS axes and its origin at the centre of the brain.
+    The grid has RAS axes and its origin at its centre, within a centimetre of the brain's.
     """
     sides = [int(np.ceil(extent / voxel_mm / 8)) * 8 for extent in CASE_EXTENT_MM]
     batch = simulate_batch(seed, 1, (sides[0], sides[1], sides[2]), voxel_mm, settings, device)

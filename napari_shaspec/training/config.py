@@ -49,7 +49,8 @@ class TrainConfig:
     Parameters
     ----------
     model
-        Shape of the network; its ``voxel_mm`` is the range of voxel sizes that training draws from.
+        Shape of the network; of its ``voxel_mm`` training takes the two ends, for fine and for coarse
+        steps.
     steps, batch
         Optimizer steps, and cases in each.
     patch
@@ -101,7 +102,8 @@ class TrainConfig:
     ema_decay
         Of the averaged weights, which are those that are validated and saved; it rises from 0.1 at the beginning.
     validation_steps, validation_cases
-        How often, and on how many held-out cases the averaged weights are scored; the last step is always scored.
+        How often the averaged weights are scored, and on how many held-out cases (crops of them where they are real);
+        the last step is always scored.
     calibration_cases
         Whole simulated cases of the held-out setting, on which it is measured at which probability each region should
         begin when the run is over. With 0, and after training on real cases, that stays one half.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,19 @@ SEEDS = 1_000_000
 
 HELD_OUT_FIRST = 900_000
 """From here on they belong to validation."""
+
+
+class Purpose(IntEnum):
+    """What else is drawn for a step, by streams of their own: one number used twice ties what has to be independent."""
+
+    INTENSITIES = 1
+    SUBSETS = 2
+
+
+def generator_for(purpose: Purpose, seed: int, item: int) -> torch.Generator:
+    """Random numbers on the CPU that depend on purpose, seed and item only, and share none with simulated cases."""
+    state = np.random.SeedSequence((seed, int(purpose), item)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
 
 
 DRAWN_TOGETHER = 16

@@ -185,12 +185,16 @@ def provenance(
 
 def _commit() -> str:
     """The commit of this code, marked where files differ from it."""
-    where = Path(__file__).parent
+    here = Path(__file__)
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout.strip()
+
     try:
-        answers = [
-            subprocess.run(["git", *words], cwd=where, capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "."))
-        ]
-    except (OSError, subprocess.CalledProcessError):
+        git("ls-files", "--error-unmatch", here.name)  # else it is installed within somebody else's repository
+        return git("rev-parse", "HEAD") + (
+            "-dirty" if git("status", "--porcelain", "--untracked-files=no", ".") else ""
+        )
+    except (OSError, subprocess.SubprocessError):
         return "not a git checkout"
-    return answers[0] + ("-dirty" if answers[1] else "")

@@ -87,9 +87,12 @@ class FolderCrops(BatchStream):
         chosen, crops = [], []
         for sample in range(item * self.config.batch, (item + 1) * self.config.batch):
             draw = np.random.default_rng((seed, kind, sample))
-            chosen.append(self.cases[int(draw.integers(len(self.cases)))])
+            drawn = int(draw.integers(len(self.cases)))
+            # Cases kept aside come in turn, and always with tumour: with none, finding none would count as perfect.
+            chosen.append(self.cases[sample % len(self.cases) if self.validation else drawn])
             prepared = prepared_case(chosen[-1], spacing_mm, self.config.model.normalisation)
-            crops.append(random_crop(prepared, patch, draw, self.config.tumour_share))
+            share = 1.0 if self.validation else self.config.tumour_share
+            crops.append(random_crop(prepared, patch, draw, share))
         shared = [modality for modality in Modality if all(modality in crop.images for crop in crops)]
         if not shared:
             raise ShaSpecError(

@@ -18,7 +18,7 @@ from napari_shaspec.model.losses import feature_losses, task_loss
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
 from napari_shaspec.training.augment import jitter_intensities
 from napari_shaspec.training.config import Augmentation, Optimizer, Schedule, SubsetSampling, TrainConfig
-from napari_shaspec.training.data import SEEDS, Batch
+from napari_shaspec.training.data import Batch, Purpose, generator_for
 
 
 def draw_subset(
@@ -51,7 +51,7 @@ def subsets_of_step(config: TrainConfig, names: Sequence[str], step: int) -> lis
     """What is decoded in a step, given the modalities that the batch has; it depends on seed and step only."""
     if config.dedicated or step < config.all_steps:
         return [frozenset(names)]
-    generator = torch.Generator().manual_seed(config.seed * SEEDS + step)
+    generator = generator_for(Purpose.SUBSETS, config.seed, step)
     if config.full_set:
         return draw_subsets(names, config.subsets, generator, config.sampling)
     return [draw_subset(names, len(names), config.sampling, generator)]
@@ -80,7 +80,7 @@ class ShaSpecTraining(lightning.LightningModule):
         if self.config.augmentation is Augmentation.INTENSITY:
             processes, rank = (self._trainer.world_size, self._trainer.global_rank) if self._trainer else (1, 0)
             item = step * processes + rank
-            images = jitter_intensities(images, torch.Generator().manual_seed(self.config.seed * SEEDS + item))
+            images = jitter_intensities(images, generator_for(Purpose.INTENSITIES, self.config.seed, item))
         encodings = {name: self.model.encode(image, name) for name, image in images.items()}
         task = torch.stack(
             [self.supervised({name: encodings[name] for name in subset}, batch.masks) for subset in subsets]

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from tqdm.auto import tqdm
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.inference.devices import choose_device, fast_precision, in_fast_layout
+from napari_shaspec.inference.devices import PRECISIONS, choose_device, fast_precision, in_fast_layout
 from napari_shaspec.io.atomic import remove_leftovers
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
@@ -67,6 +67,10 @@ class Hardware:
     nodes: int = 1
     precision: str = "auto"
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ShaSpecError(f"a precision out of {', '.join(PRECISIONS)}", self.precision, "Choose one of them")
 
 
 def _loggers(out: Path) -> list[Logger]:
@@ -165,6 +169,11 @@ def train(  # noqa: PLR0913 (what the command line passes on)
             "Start from weights that this command has written, and leave out what changes the network",
         )
     chosen = choose_device(hardware.device)
+    numbered = ":" in hardware.device  # as cuda:1
+    if numbered and processes > 1:
+        raise ShaSpecError(
+            "the kind of device to train on several of them", hardware.device, f"Give {chosen.type}, without a number"
+        )
     parts = _split(config, cases, split or out / SPLIT) if cases else None
     out.mkdir(parents=True, exist_ok=True)
     if _is_first_process():
@@ -186,7 +195,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     trainer = lightning.Trainer(
         default_root_dir=out,
         accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
-        devices=hardware.devices,
+        devices=[chosen.index] if numbered else hardware.devices,
         num_nodes=hardware.nodes,
         # A modality that is missing, or not drawn, leaves its specific encoder out of a step.
         strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QEventLoop, QSignalBlocker, Signal
 from qtpy.QtWidgets import (
@@ -27,7 +27,7 @@ from napari_shaspec.plugin.digit_pairs import PAIR, TrainedPairs, pair_layers, t
 from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.state import Progress
 from napari_shaspec.plugin.threads import start_thread
-from napari_shaspec.widgets.leaving import taken_away
+from napari_shaspec.widgets.leaving import WindowWatch, taken_away
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -57,6 +57,7 @@ class DigitsDock(QWidget):
         super().__init__()
         self._viewer = viewer
         self._closed = False
+        self._window = WindowWatch(self, self.shut_down)
         self.data: AudiovisionMNIST | None = None
         self.trained: TrainedPairs | None = None
         self._work: Latest[Progress | AudiovisionMNIST | TrainedPairs] = Latest(
@@ -104,6 +105,7 @@ class DigitsDock(QWidget):
         """Stop the thread; the layers stay."""
         if not self._closed:
             self._closed = True
+            self._window.end()
             self._work.close(CLOSING_SECONDS)
             self.read.emit()
             self._viewer = None
@@ -113,6 +115,11 @@ class DigitsDock(QWidget):
         if taken_away(self, event):
             self.shut_down()
         return super().event(event)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's)
+        """The window is known from now on."""
+        super().showEvent(event)
+        self._window.look()
 
     def choose(self) -> None:
         """Ask for the folder, and open it; nothing where there is a network already, or one on its way."""

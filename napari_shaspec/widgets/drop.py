@@ -35,7 +35,7 @@ class DropFilter(QObject):
         """Whether the event is dealt with here."""
         if event is None or event.type() != QEvent.Type.Drop or not isinstance(event, QDropEvent):
             return False
-        if not isinstance(watched, QWidget) or watched.window() is not self._panel.window():
+        if not isinstance(watched, QWidget) or watched.window() not in self._windows():
             return False
         mime = event.mimeData()
         urls = [] if mime is None else mime.urls()
@@ -45,6 +45,12 @@ class DropFilter(QObject):
         event.acceptProposedAction()
         self._open_paths(paths)
         return True
+
+    def _windows(self) -> list[QWidget]:
+        """The panel's window, and if it floats, the one it belongs to."""
+        own = self._panel.window()
+        above = None if own is None else own.parentWidget()
+        return [window for window in (own, None if above is None else above.window()) if window is not None]
 
     def remove(self) -> None:
         """Stop listening."""

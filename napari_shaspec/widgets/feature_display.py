@@ -8,7 +8,7 @@ from napari_shaspec.modalities import Modality
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.feature_choice import FeatureChoice
-    from napari_shaspec.inference.features import FeatureMap
+    from napari_shaspec.inference.feature_pictures import FeatureMap
     from napari_shaspec.plugin.cases import CaseLayers
     from napari_shaspec.plugin.controller import Controller
     from napari_shaspec.plugin.feature_layers import FeatureLayers
@@ -42,6 +42,7 @@ class FeatureDisplay:
         self._overlay = overlay
         self._cases = cases
         self._closed = False
+        self._waiting = False
         self._shown_of: tuple[frozenset[Modality], str] = (frozenset(), "")
         panel.shown.connect(self.show)
         panel.grid_changed.connect(self._arrange)
@@ -51,11 +52,14 @@ class FeatureDisplay:
         if choice is None:
             self._layers.remove()
             self._panel.set_line("")
+            self._waiting = False
             return
         self._panel.set_line("computing...")
+        self._waiting = True
         available = self._controller.state.available
 
         def deliver(maps: dict[Modality, FeatureMap | None]) -> None:
+            self._waiting = False
             if not self._closed and self._panel.button.isChecked():
                 self._shown_of = (available, self._controller.state.network)
                 self._layers.show(choice, maps, self._overlay.layer)
@@ -74,12 +78,21 @@ class FeatureDisplay:
             self.show(self._panel.choice())
 
     def withdraw_stale(self) -> None:
-        """Take away maps of another subset or network, when nothing is under way that would replace them."""
+        """Take away maps of another subset or network, when nothing is under way that would replace them.
+
+        So for maps that were asked for, and given up for a prediction that did not end.
+        """
         state = self._controller.state
-        if self._layers.shown and self._shown_of != (state.available, state.network):
+        stale = self._layers.shown and self._shown_of != (state.available, state.network)
+        if stale or (self._waiting and not self._controller.computing_features):
             self._withdraw()
 
+    def put_off(self) -> None:
+        """The case is gone: maps that were asked for come with the next one's labels."""
+        self._waiting = False
+
     def _withdraw(self) -> None:
+        self._waiting = False
         self._layers.remove()
         self._panel.set_shown(shown=False)
         self._panel.set_line("")

@@ -63,7 +63,9 @@ class FeaturePlotDock(QWidget):
         self._images: dict[Modality, Volume] = {}
         self._network = ""
         self._closed = False
-        self._work: Latest[Progress | PlacedPlot] = Latest(start_thread, self._received, self._over, self._failed)
+        self._work: Latest[tuple[str, Progress | PlacedPlot]] = Latest(
+            start_thread, self._received, self._over, self._failed
+        )
         self.button = QPushButton()
         self.button.setObjectName("feature_plot")
         self.button.clicked.connect(self._clicked)
@@ -93,15 +95,20 @@ class FeaturePlotDock(QWidget):
             return
         self._images = dict(case.images)
         checkpoint, weights, device = controller.checkpoint, controller.weights, controller.device
+        self._network = ""
         self._say("")
 
-        def session() -> Session:
-            chosen = checkpoint or load_weights(weights)
-            self._network = chosen.sha256
-            return open_session(chosen, case, device)
+        def work(cancelled: Event) -> Iterator[tuple[str, Progress | PlacedPlot]]:
+            network = ""
 
-        def work(cancelled: Event) -> Iterator[Progress | PlacedPlot]:
-            yield from plot_steps(session, cancelled)
+            def session() -> Session:
+                nonlocal network
+                chosen = checkpoint or load_weights(weights)
+                network = chosen.sha256
+                return open_session(chosen, case, device)
+
+            for step in plot_steps(session, cancelled):
+                yield network, step
 
         self._work.run(work)
         self._refresh()
@@ -160,7 +167,8 @@ class FeaturePlotDock(QWidget):
     def _clicked(self) -> None:
         self.cancel() if self._work.running else self.compute()
 
-    def _received(self, item: Progress | PlacedPlot) -> None:
+    def _received(self, step: tuple[str, Progress | PlacedPlot]) -> None:
+        self._network, item = step
         if isinstance(item, Progress):
             self.bar.setRange(0, item.total)  # without a total the bar is busy
             self.bar.setValue(item.done)
@@ -168,6 +176,7 @@ class FeaturePlotDock(QWidget):
             return
         if self._state.network not in ("", self._network):
             self._forget()
+            self._say("The model was changed meanwhile: compute the plot again.")
             return
         self._take(item)
         self._say(HINT)

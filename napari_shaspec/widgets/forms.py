@@ -21,7 +21,7 @@ class OpenForm(Container):  # type: ignore[type-arg]
     Parameters
     ----------
     open_paths
-        Called with what was chosen.
+        Called with what was chosen, an empty list if that is nothing.
     """
 
     def __init__(self, open_paths: Callable[[list[str]], None]) -> None:
@@ -38,16 +38,26 @@ class OpenForm(Container):  # type: ignore[type-arg]
         self.button = PushButton(text="Open", name="open", tooltip="Read the images and predict")
         super().__init__(widgets=[self.folder, self.files, self.button])
         self._open_paths = open_paths
+        # One or the other: what was chosen last is what is meant.
+        self.folder.changed.connect(lambda: self._leave_out(self.files, self._chosen(self.folder)))
+        self.files.changed.connect(lambda: self._leave_out(self.folder, self._chosen(self.files)))
         self.button.changed.connect(self._clicked)
 
     def _clicked(self) -> None:
-        chosen = self.files.value
-        files = [str(path) for path in (chosen if isinstance(chosen, tuple) else ()) if str(path) not in ("", ".")]
-        folder = self.folder.value
-        if files:
-            self._open_paths(files)
-        elif folder is not None and str(folder) not in ("", "."):
-            self._open_paths([str(folder)])
+        chosen = self._chosen(self.files) or self._chosen(self.folder)
+        self.files.value = self.folder.value = None  # the next case begins with neither
+        self._open_paths(chosen)
+
+    @staticmethod
+    def _chosen(edit: FileEdit) -> list[str]:
+        value = edit.value
+        paths = value if isinstance(value, tuple) else () if value is None else (value,)
+        return [str(path) for path in paths if str(path) not in ("", ".")]
+
+    @staticmethod
+    def _leave_out(other: FileEdit, chosen: list[str]) -> None:
+        if chosen:
+            other.value = None
 
 
 class ExportForm(Container):  # type: ignore[type-arg]

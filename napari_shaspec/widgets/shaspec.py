@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -27,7 +25,7 @@ from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.cases import CaseLayers
 from napari_shaspec.plugin.controller import CLOSING_SECONDS, Controller
-from napari_shaspec.plugin.exporting import export_result, export_unfinished, feature_files, planned_files
+from napari_shaspec.plugin.exporting import feature_files, planned_files, save_function
 from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
 from napari_shaspec.plugin.jobs import Jobs
@@ -35,10 +33,8 @@ from napari_shaspec.plugin.kept_network import KeptNetwork
 from napari_shaspec.plugin.layers import LayerData, show_radiologically
 from napari_shaspec.plugin.overlay import Overlay
 from napari_shaspec.plugin.sessions import list_devices, load_weights, open_session
-from napari_shaspec.plugin.state import PluginState, Result, Status
+from napari_shaspec.plugin.state import PluginState, Status
 from napari_shaspec.plugin.threads import start_thread
-from napari_shaspec.regions import Convention
-from napari_shaspec.volume import Case
 from napari_shaspec.widgets.change_display import ChangeDisplay
 from napari_shaspec.widgets.drop import DropFilter
 from napari_shaspec.widgets.feature_display import FeatureDisplay
@@ -91,7 +87,6 @@ class ShaSpecWidget(QWidget):
         self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
         self._closed = False
         self._pointed_at = -1
-        self._predict_soon = False
         self._settle_layers = self._timer(self._update_layers)
         self.layers = CaseLayers(viewer, self.controller, self._settle_layers.start)
         self._settle_edits = self._timer(self._measure)
@@ -100,7 +95,8 @@ class ShaSpecWidget(QWidget):
         self._window = WindowWatch(self, self.shut_down)
         self._build(remembered)
         self._connect()
-        show_radiologically(viewer)
+        if not viewer.layers:  # else somebody is looking at something
+            show_radiologically(viewer)
         viewer.canvas.overlays.scale_bar.visible = True
         self._settle_layers.start()
 
@@ -210,7 +206,10 @@ class ShaSpecWidget(QWidget):
 
     def open_paths(self, paths: list[str]) -> None:
         """Open files or a case folder in a thread."""
-        self.jobs.open(paths)
+        if paths:
+            self.jobs.open(paths)
+        else:
+            self.jobs.tell("Choose a case folder first, or the files of a case.")
 
     @property
     def reading(self) -> bool:
@@ -225,10 +224,7 @@ class ShaSpecWidget(QWidget):
 
     def predict(self) -> None:
         """Predict now, or as soon as the case is put together."""
-        if self.state.case is None:
-            self._predict_soon = True
-        else:
-            self.controller.predict()
+        self.controller.predict_when_ready()
 
     def export(self, path: Path, form: str, probabilities: bool, features: bool) -> None:
         """Write labels and what else was asked for; files that exist are replaced only after a question."""
@@ -239,6 +235,9 @@ class ShaSpecWidget(QWidget):
             return
         if not path.name:
             self.jobs.tell("Choose a file name for the labels first, such as seg.nii.gz.")
+            return
+        if self.jobs.exporting:
+            self.jobs.tell("The files before are still being written: wait for their message.")
             return
         pictures = feature_files(path, form, self.features.maps if features else {})
         existing = [each.name for each in planned_files(path, form, probabilities, pictures) if each.exists()]
@@ -265,16 +264,8 @@ class ShaSpecWidget(QWidget):
         self._update_layers()
 
     def _set_live(self, live: bool) -> None:
-        self.state.live = live
         settings.remember(live=live)
-        result, state = self.state.result, self.state
-        stale = (
-            result is None
-            or result.prediction.available != state.available
-            or result.checkpoint.sha256 != state.network
-        )
-        if live and state.case is not None and stale and state.status is Status.READY:
-            self.controller.predict()
+        self.controller.set_live(live)
 
     def _set_model(self, weights: Path | None) -> None:
         self.jobs.load_weights(weights, self._use_model)
@@ -310,6 +301,8 @@ class ShaSpecWidget(QWidget):
             self.layers.update()
         except ShaSpecError as error:
             self.jobs.tell(str(error))
+        if not self.layers.names():
+            self.controller.drop_wish()
         self.modalities.set_layers(self.layers.names())
         self.modalities.set_warnings(self.layers.warnings())
 
@@ -318,6 +311,7 @@ class ShaSpecWidget(QWidget):
         self._renew_export()  # another reference is another file that nothing may replace
         if self.state.case is None:
             self.features.remove()  # of another case; they come again with its labels
+            self.feature_display.put_off()
             return
         if self.state.result is None and self._pointed_at != self.controller.patient:
             self.layers.point_at(None)
@@ -328,9 +322,6 @@ class ShaSpecWidget(QWidget):
         if status is Status.READY and self.state.result is None:
             self.features_panel.set_line("")
             self.feature_display.withdraw_stale()  # cancelled or failed: no result will bring others
-        if status is Status.READY and self._predict_soon:
-            self._predict_soon = False
-            self.controller.predict()
 
     def _on_available(self, *_: object) -> None:
         if not self.state.live:  # else they come with the prediction
@@ -352,7 +343,7 @@ class ShaSpecWidget(QWidget):
     def _renew_export(self) -> None:
         """What *File > Save* writes: of the present case, and without a report where no result is finished."""
         if self.state.case is not None:
-            self.overlay.set_export(partial(_save, self.state.case, self.state.result))
+            self.overlay.set_export(save_function(self.state.case, self.state.result))
 
     def _show_layers_of_result(self) -> None:
         for region, box in self.overlay_panel.shown.items():
@@ -420,15 +411,6 @@ class ShaSpecWidget(QWidget):
         self.feature_display.close()
         # Qt keeps what is connected to it alive, and that must not be a viewer.
         self.viewer = None
-
-
-def _save(
-    case: Case, result: Result | None, path: Path, convention: Convention, shown: NDArray[np.uint8]
-) -> list[Path]:
-    """*File > Save*: the same files as from the export form."""
-    if result is None:
-        return export_unfinished(path, convention.value, case, shown)
-    return export_result(path, convention.value, case, result, shown)
 
 
 def _notify(text: str) -> None:

@@ -165,6 +165,14 @@ def test_equal_names_get_numbers() -> None:
 def test_labels_do_not_land_among_images(make_cases: MakeCases) -> None:
     folder = make_cases(2)
     cases = find_cases(folder)
-    check_apart(cases, folder / "out")
+    out = folder / "out"
+    check_apart(cases, out, "cohort.csv")
+    out.mkdir()
+    theirs = out / f"{cases[0].name}_seg.nii.gz"
+    theirs.write_bytes(b"an expert's")
+    with pytest.raises(ShaSpecError, match="a folder without label maps of these cases"):
+        check_apart(cases, out, "cohort.csv")
+    (out / "cohort.csv").touch()  # of the run that wrote it
+    check_apart(cases, out, "cohort.csv")
     with pytest.raises(ShaSpecError, match="in which case_001 lies"):
-        check_apart(cases, folder / "case_001")
+        check_apart(cases, folder / "case_001", "cohort.csv")

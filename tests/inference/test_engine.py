@@ -25,7 +25,7 @@ def test_a_device_that_does_not_work_is_refused(name: str) -> None:
 
 
 def test_an_unknown_precision_is_refused(model: ShaSpec) -> None:
-    with pytest.raises(ShaSpecError, match="a precision of"):
+    with pytest.raises(ShaSpecError, match="a precision out of"):
         TorchEngine(model, "cpu", "int8")
 
 
@@ -38,6 +38,12 @@ def test_fast_precision_stays_close_to_float32(model: ShaSpec) -> None:
     assert answers[0].dtype == torch.float32
     assert (answers[0] - answers[1]).abs().mean() < 0.02
     assert fast_precision(torch.device("cpu")) in {torch.bfloat16, torch.float32}
+
+
+def test_versions_of_torch_without_its_private_names_get_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, name)
+    assert fast_precision(torch.device("cpu")) is torch.float32
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.inference import features
 from napari_shaspec.inference.engine import Engine
 from napari_shaspec.inference.feature_choice import ENCODED, FeatureChoice, FeatureKind, FeatureView
+from napari_shaspec.inference.feature_pictures import FeaturePictures
 from napari_shaspec.inference.feature_points import CaseFeatures, Step, case_features
-from napari_shaspec.inference.features import FeatureAtlas, FeaturesCancelledError
+from napari_shaspec.inference.features import FeaturesCancelledError
 from napari_shaspec.inference.session import Session
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.config import ModelConfig, Substitution
@@ -23,8 +25,8 @@ ALL = frozenset(Modality)
 
 
 @pytest.fixture
-def atlas(model: ShaSpec, case: Case) -> FeatureAtlas:
-    return FeatureAtlas(Session(model, case, device="cpu", precision="float32"))
+def pictures(model: ShaSpec, case: Case) -> FeaturePictures:
+    return FeaturePictures(Session(model, case, device="cpu", precision="float32"))
 
 
 class EchoEngine:
@@ -68,7 +70,7 @@ def test_maps_line_up_with_the_image_to_half_a_voxel(
     ramp = Volume((world[..., axis] + 500).astype(np.float32), grid.affine)
     session = Session(model, Case("ramp", {Modality.T1: ramp}), engine=EchoEngine(model.config))
     choice = FeatureChoice(kind, level, FeatureView.CHANNEL, 1)
-    picture = FeatureAtlas(session).render(choice, Modality.T1, {Modality.T1})
+    picture = FeaturePictures(session).render(choice, Modality.T1, {Modality.T1})
 
     assert picture is not None
     inner = tuple(slice(10, side - 14) for side in picture.data.shape)
@@ -89,8 +91,10 @@ def test_maps_line_up_with_the_image_to_half_a_voxel(
 @pytest.mark.parametrize("level", [0, 1, -1])
 @pytest.mark.parametrize("kind", list(FeatureKind))
 @pytest.mark.parametrize("view", list(FeatureView))
-def test_every_choice_gives_a_picture(atlas: FeatureAtlas, kind: FeatureKind, level: int, view: FeatureView) -> None:
-    picture = atlas.render(FeatureChoice(kind, level, view, 2, Modality.T2), Modality.T1, ALL)
+def test_every_choice_gives_a_picture(
+    pictures: FeaturePictures, kind: FeatureKind, level: int, view: FeatureView
+) -> None:
+    picture = pictures.render(FeatureChoice(kind, level, view, 2, Modality.T2), Modality.T1, ALL)
     assert picture is not None
     assert not picture.stand_in
     if view is FeatureView.COMPONENTS:
@@ -106,12 +110,12 @@ def test_every_choice_gives_a_picture(atlas: FeatureAtlas, kind: FeatureKind, le
 def test_the_stand_in_follows_the_rule_of_the_network(case: Case) -> None:
     torch.manual_seed(3)
     network = ShaSpec(ModelConfig(widths=(4, 6, 8), voxel_mm=(2.0, 4.0), substitution=Substitution.FIRST)).eval()
-    atlas = FeatureAtlas(Session(network, case))
+    pictures = FeaturePictures(Session(network, case))
     choice = FeatureChoice(FeatureKind.SHARED, -1, FeatureView.CHANNEL, 3)
     available = ALL - {Modality.FLAIR}
-    picture = atlas.render(choice, Modality.FLAIR, available)
-    first = atlas.render(choice, Modality.T1, available)
-    other = atlas.render(choice, Modality.T2, available)
+    picture = pictures.render(choice, Modality.FLAIR, available)
+    first = pictures.render(choice, Modality.T1, available)
+    other = pictures.render(choice, Modality.T2, available)
     assert picture is not None
     assert first is not None
     assert other is not None
@@ -120,21 +124,21 @@ def test_the_stand_in_follows_the_rule_of_the_network(case: Case) -> None:
     assert np.abs(picture.data - other.data).max() > 0.01
 
 
-def test_the_stand_in_is_the_mean_of_the_available(atlas: FeatureAtlas) -> None:
+def test_the_stand_in_is_the_mean_of_the_available(pictures: FeaturePictures) -> None:
     choice = FeatureChoice(FeatureKind.SHARED, -1, FeatureView.CHANNEL, 3)
     available = ALL - {Modality.T2}
-    picture = atlas.render(choice, Modality.T2, available)
-    parts = [atlas.render(choice, modality, available) for modality in sorted(available)]
+    picture = pictures.render(choice, Modality.T2, available)
+    parts = [pictures.render(choice, modality, available) for modality in sorted(available)]
     assert picture is not None
     assert picture.stand_in
     np.testing.assert_allclose(picture.data, np.mean([part.data for part in parts if part], 0), atol=1e-5)
-    own = atlas.render(choice, Modality.T2, ALL)
+    own = pictures.render(choice, Modality.T2, ALL)
     assert own is not None
     assert np.abs(own.data - picture.data).max() > 1e-3
 
 
 def test_the_stand_in_of_the_fused_map_is_what_the_decoder_gets(
-    atlas: FeatureAtlas, model: ShaSpec, case: Case
+    pictures: FeaturePictures, model: ShaSpec, case: Case
 ) -> None:
     session = Session(model, case, device="cpu", precision="float32")
     available = [Modality.FLAIR, Modality.T1]
@@ -142,29 +146,29 @@ def test_the_stand_in_of_the_fused_map_is_what_the_decoder_gets(
     fused = session.fused(available, session.fine_grid, tile)
     shared = [session.encoding(each, session.fine_grid, tile).shared[0] for each in available]
     torch.testing.assert_close(fused["t2"], torch.stack(shared).mean(0), rtol=1e-4, atol=1e-5)
-    picture = atlas.render(FeatureChoice(FeatureKind.FUSED, -1, FeatureView.NORM), Modality.T2, available)
-    same = atlas.render(FeatureChoice(FeatureKind.SHARED, -1, FeatureView.NORM), Modality.T2, available)
+    picture = pictures.render(FeatureChoice(FeatureKind.FUSED, -1, FeatureView.NORM), Modality.T2, available)
+    same = pictures.render(FeatureChoice(FeatureKind.SHARED, -1, FeatureView.NORM), Modality.T2, available)
     assert picture is not None
     assert same is not None
     np.testing.assert_array_equal(picture.data, same.data)
 
 
-def test_a_missing_modality_has_no_specific_map(atlas: FeatureAtlas) -> None:
-    assert atlas.render(FeatureChoice(FeatureKind.SPECIFIC), Modality.T1, [Modality.T2]) is None
+def test_a_missing_modality_has_no_specific_map(pictures: FeaturePictures) -> None:
+    assert pictures.render(FeatureChoice(FeatureKind.SPECIFIC), Modality.T1, [Modality.T2]) is None
 
 
-def test_colours_do_not_depend_on_what_is_available(atlas: FeatureAtlas) -> None:
-    first = atlas.render(FeatureChoice(), Modality.FLAIR, ALL)
-    second = atlas.render(FeatureChoice(), Modality.FLAIR, [Modality.FLAIR])
+def test_colours_do_not_depend_on_what_is_available(pictures: FeaturePictures) -> None:
+    first = pictures.render(FeatureChoice(), Modality.FLAIR, ALL)
+    second = pictures.render(FeatureChoice(), Modality.FLAIR, [Modality.FLAIR])
     assert first is not None
     assert second is not None
     np.testing.assert_array_equal(first.data, second.data)
 
 
-def test_a_map_is_most_like_itself(atlas: FeatureAtlas) -> None:
+def test_a_map_is_most_like_itself(pictures: FeaturePictures) -> None:
     choice = FeatureChoice(FeatureKind.SHARED, 1, FeatureView.SIMILARITY, other=Modality.T1)
-    itself = atlas.render(choice, Modality.T1, ALL)
-    other = atlas.render(choice, Modality.T2, ALL)
+    itself = pictures.render(choice, Modality.T1, ALL)
+    other = pictures.render(choice, Modality.T2, ALL)
     assert itself is not None
     assert other is not None
     brain = itself.data != 0
@@ -172,21 +176,33 @@ def test_a_map_is_most_like_itself(atlas: FeatureAtlas) -> None:
     assert other.data[brain].mean() < 0.99
 
 
-def test_impossible_choices(atlas: FeatureAtlas) -> None:
+def test_impossible_choices(pictures: FeaturePictures) -> None:
     with pytest.raises(ShaSpecError, match="a level from 1 to 3, found 6"):
-        atlas.render(FeatureChoice(level=5), Modality.T1, ALL)
+        pictures.render(FeatureChoice(level=5), Modality.T1, ALL)
     with pytest.raises(ShaSpecError, match="a channel from 0 to 3 at level 1, found 4"):
-        atlas.render(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.CHANNEL, 4), Modality.T1, ALL)
+        pictures.render(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.CHANNEL, 4), Modality.T1, ALL)
     choice = FeatureChoice(FeatureKind.SPECIFIC, -1, FeatureView.SIMILARITY, other=Modality.T2)
     with pytest.raises(ShaSpecError, match="T2 among the available"):
-        atlas.render(choice, Modality.T1, [Modality.T1])
+        pictures.render(choice, Modality.T1, [Modality.T1])
+
+
+def test_a_budget_for_maps_changes_no_picture(
+    model: ShaSpec, case: Case, pictures: FeaturePictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "MAPS_BYTES", 100_000)  # less than the maps of one level together
+    poor = FeaturePictures(Session(model, case, device="cpu", precision="float32"))
+    for level, view in ((0, FeatureView.COMPONENTS), (1, FeatureView.NORM), (0, FeatureView.COMPONENTS)):
+        choice = FeatureChoice(FeatureKind.SHARED, level, view)
+        expected = pictures.render(choice, Modality.FLAIR, [Modality.T1, Modality.T2])
+        found = poor.render(choice, Modality.FLAIR, [Modality.T1, Modality.T2])
+        np.testing.assert_array_equal(found.data, expected.data)
 
 
 def test_tiles_are_stitched(make_case: Callable[..., Case], model: ShaSpec) -> None:
     """A field of several tiles: every place gets a value."""
     session = Session(model, make_case((130, 40, 40), (1.9, 2.0, 2.0)), device="cpu", precision="float32")
     assert len(session.tiles(ALL, session.fine_grid)) > 1
-    picture = FeatureAtlas(session).render(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM), Modality.T1, ALL)
+    picture = FeaturePictures(session).render(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM), Modality.T1, ALL)
     assert picture is not None
     assert np.isfinite(picture.data).all()
 
@@ -200,7 +216,7 @@ def test_a_full_device_gives_maps_from_smaller_tiles(
     assert max(max(tile.shape) for tile in large.tiles(ALL, large.fine_grid)) > 40
     for kind in (FeatureKind.SHARED, FeatureKind.SPECIFIC):
         choice = FeatureChoice(kind, 0, FeatureView.NORM)
-        first, second = (FeatureAtlas(each).render(choice, Modality.T1, ALL) for each in (small, large))
+        first, second = (FeaturePictures(each).render(choice, Modality.T1, ALL) for each in (small, large))
         assert first is not None
         assert second is not None
         assert first.data.shape == second.data.shape
@@ -208,7 +224,7 @@ def test_a_full_device_gives_maps_from_smaller_tiles(
     assert any("ran out of memory" in note for note in small.notes)
     nothing = Session(model, case, engine=make_engine(memory_voxels=1))
     with pytest.raises(ShaSpecError, match="memory for a tile of the smallest size"):
-        FeatureAtlas(nothing).render(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM), Modality.T1, ALL)
+        FeaturePictures(nothing).render(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM), Modality.T1, ALL)
 
 
 def test_points_know_their_place(model: ShaSpec, case: Case) -> None:
@@ -228,7 +244,7 @@ def test_points_know_their_place(model: ShaSpec, case: Case) -> None:
     for kind in ENCODED:
         for modality in two.images:
             choice = FeatureChoice(kind, -1, FeatureView.CHANNEL, 5)
-            picture = FeatureAtlas(session).render(choice, modality, two.available)
+            picture = FeaturePictures(session).render(choice, modality, two.available)
             assert picture is not None
             exact = (np.linalg.inv(picture.affine) @ np.column_stack([places, np.ones(len(places))]).T)[:3].T
             index = np.round(exact).astype(int)

@@ -50,6 +50,20 @@ def test_values_land_where_the_affine_says_in_all_48_orientations(orientation: t
     assert nib.aff2axcodes(grid.affine) == ("R", "A", "S")
 
 
+@pytest.mark.parametrize("degrees", [(0, 4, 7), (10, -6, 5), (3, 0, 0), (-12, 9, 2)])
+def test_oblique_headers_in_float32_are_not_blurred(degrees: tuple[int, int, int]) -> None:
+    """A column of a rotation in float32 is as good as never of length 1; no voxel may be shifted for that."""
+    turn = nib.eulerangles.euler2mat(*np.deg2rad(degrees))
+    affine = nib.affines.from_matvec(turn.astype(np.float32), [3, -40, 12])
+    image = np.random.default_rng(5).random((192, 224, 40), np.float32)
+    grid = working_grid(Volume(image, affine), 1.0)
+    assert grid.shape == image.shape
+    np.testing.assert_allclose(grid.from_source(image), image, atol=1e-2)
+    for step, count, cubes in ((np.float32(1.2), 160, 96), (np.float32(0.8), 200, 80)):
+        grid = working_grid(Volume(np.zeros((count, 2, 2)), np.diag([step, 1.0, 1.0, 1.0])), 2.0)
+        assert grid.shape[0] == cubes
+
+
 @pytest.mark.parametrize("orientation", ORIENTATIONS[::5], ids="".join)
 def test_boxes_and_values_come_back_in_file_order(orientation: tuple[str, ...]) -> None:
     volume = oriented(orientation, (6, 5, 7), (1.0, 2.0, 3.0))

@@ -224,6 +224,17 @@ def test_a_case_of_other_modalities_than_the_network(case: Case) -> None:
         Session(model, case, device="cpu")
 
 
+def test_a_voxel_that_is_no_number_is_refused(model: ShaSpec, case: Case) -> None:
+    """It would spread to all of them, and an image of nothing else has no tumour."""
+    data = case.images[Modality.T1].data.astype(np.float32)
+    data[30, 20, 25] = np.nan
+    broken = Case("broken", {**case.images, Modality.T1: case.grid.with_data(data)})
+    session = Session(model, broken, device="cpu", precision="float32")
+    with pytest.raises(ShaSpecError, match="finite values in the T1 of broken"):
+        session.predict()
+    assert np.isfinite(session.predict({Modality.T2}).probabilities).all()
+
+
 def test_a_network_is_shown_intensities_scaled_by_its_own_rule(case: Case) -> None:
     torch.manual_seed(0)
     robust = ShaSpec(ModelConfig(widths=(4, 6, 8), voxel_mm=(2.0, 4.0))).eval()

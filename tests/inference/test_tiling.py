@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from napari_shaspec.box import Box
+from napari_shaspec.inference.procedure import SHORTEST_TILE, CoarseToFine
 from napari_shaspec.inference.tiling import most_wanted_first, taper, tile_boxes
+from napari_shaspec.model.config import ModelConfig
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -36,6 +38,13 @@ def test_neighbours_share_at_least_half_of_the_overlap_they_were_asked_for() -> 
     tiles = tile_boxes(Box((0, 0, 0), (200, 8, 8)), 96, 16, 8)
     shared = [first.stop[0] - second.start[0] for first, second in itertools.pairwise(tiles)]
     assert min(shared) >= 8
+
+
+def test_short_tiles_of_deep_networks_overlap_too() -> None:
+    """Of the five levels of the paper's network; a quarter of the shortest tile is less than a stride."""
+    deep = CoarseToFine(ModelConfig(widths=(2, 2, 2, 2, 2)))
+    tiles = deep.tiles(Box((0, 0, 0), (80, 16, 16)), SHORTEST_TILE)
+    assert min(first.stop[0] - second.start[0] for first, second in itertools.pairwise(tiles)) >= 8
 
 
 def test_a_field_that_fits_is_one_tile() -> None:

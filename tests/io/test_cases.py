@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.io.cases import case_files, find_cases, read_case, read_case_files
+from napari_shaspec.io import cases as cases_module
+from napari_shaspec.io.cases import case_files, find_cases, holds_nifti, read_case, read_case_files
 from napari_shaspec.io.report import Report, file_sha256
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region
@@ -273,3 +274,20 @@ def test_a_place_that_cannot_be_reached_hides_no_other(
     gone.mkdir()
     fail_at(gone, "is_dir", OSError(107, "Transport endpoint is not connected", str(gone)), monkeypatch)
     assert [case.name for case in find_cases(tmp_path)] == [name]
+
+
+def test_whether_a_folder_holds_images_is_known_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path.joinpath("HGG", "a", "ses", "anat")
+    deep.mkdir(parents=True)
+    assert not holds_nifti(tmp_path)
+    assert not holds_nifti(tmp_path / "none")
+    (tmp_path / ".hidden.nii").touch()
+    (tmp_path / "array.zarr").mkdir()
+    (tmp_path / "array.zarr" / "a.nii").touch()
+    assert not holds_nifti(tmp_path)
+    (deep / "A_FLAIR.NII.GZ").touch()
+    assert holds_nifti(tmp_path)
+    for number in range(20):
+        (tmp_path / f"{number}.txt").touch()
+    monkeypatch.setattr(cases_module, "MOST_ENTRIES", 15)
+    assert not holds_nifti(tmp_path)

@@ -106,6 +106,36 @@ def test_an_image_turned_over_is_predicted_from(opened: Opened) -> None:
     np.testing.assert_array_equal(found, before[::-1])
 
 
+def test_a_layer_of_another_reader_lies_where_it_is_scaled_to(opened: Opened) -> None:
+    opened.take_another_readers_t1()
+    opened.changed.reset_mock()
+    opened.t1.scale = (3, 1, 1)
+    opened.t1.translate = (1, 2, 3)
+    assert opened.changed.called
+    opened.look()
+    case = opened.bench.sessions[-1].case
+    # FLAIR has the smaller voxels, and T1 is brought onto it: its own are of 3 mm along z now.
+    assert opened.layers._told[0][Modality.T1][1].volume.voxel_mm == pytest.approx((1, 1, 3))
+    assert "changed in the viewer" not in opened.layers.warnings()[Modality.T1]
+    assert case.files.keys() == {Modality.FLAIR}  # a layer that was no file is none
+    sessions = len(opened.bench.sessions)
+    opened.look()
+    assert len(opened.bench.sessions) == sessions
+
+
+def test_a_file_that_is_moved_keeps_its_place_and_is_flagged(opened: Opened) -> None:
+    opened.t1.translate = (0, 5, 0)
+    opened.changed.assert_called_once_with()
+    opened.look()
+    assert len(opened.bench.sessions) == 1
+    assert "moved in the viewer" in opened.layers.warnings()[Modality.T1]
+    assert Modality.FLAIR not in opened.layers.warnings()
+    opened.layers.close()
+    opened.changed.reset_mock()
+    opened.t1.translate = (0, 6, 0)
+    opened.changed.assert_not_called()
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_values_that_are_assigned_in_place_are_predicted_from(opened: Opened, ours: bool) -> None:
     if not ours:

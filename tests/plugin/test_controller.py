@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -418,3 +419,52 @@ def test_notes_of_files_are_those_of_the_case_and_go_with_their_reference(bench:
     bench.jobs.finish_all()
     assert bench.state.notes == (*of_images, not_stripped, on_cpu)
     assert Path("p_seg.nii") not in bench.state.case.all_files
+
+
+def test_a_wish_is_one_run_and_is_forgotten_with_what_it_was_for(bench: Bench) -> None:
+    bench.controller.predict_when_ready()
+    bench.load()
+    assert len(bench.jobs.started) == 2  # the case, and a single prediction
+    bench.jobs.finish_all()
+    bench.state.live = False
+    bench.load(patient="two")
+    bench.jobs.finish_all()
+    assert bench.state.result is None
+    bench.controller.predict_when_ready()
+    bench.jobs.finish_all()
+    assert bench.state.result is not None
+    bench.controller.set_images({}, None)
+    bench.controller.predict_when_ready()
+    bench.controller.drop_wish()
+    bench.load(patient="one")
+    bench.jobs.finish_all()
+    assert bench.state.result is None
+
+
+def test_live_catches_up_with_what_was_switched_before(bench: Bench) -> None:
+    bench.load(Modality.FLAIR, Modality.T1)
+    bench.jobs.finish_all()
+    bench.controller.set_live(False)
+    bench.controller.set_available(Modality.T1, False)
+    bench.controller.set_live(True)
+    bench.jobs.finish_all()
+    assert bench.state.result.prediction.available == {Modality.FLAIR}
+    # While the network runs, too.
+    bench.controller.set_live(False)
+    bench.controller.predict()
+    bench.controller.set_available(Modality.T1, True)
+    bench.controller.set_live(True)
+    bench.jobs.finish_all()
+    assert bench.state.result.prediction.available == {Modality.FLAIR, Modality.T1}
+
+
+def test_maps_that_were_given_up_for_another_device_are_withdrawn(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    bench.controller.set_live(False)
+    withdrawn = Mock()
+    bench.controller.request_features(Mock(), Mock(), withdrawn)
+    assert bench.controller.computing_features
+    bench.controller.set_device("cuda")
+    withdrawn.assert_called_once_with()
+    assert not bench.controller.computing_features

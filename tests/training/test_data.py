@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +25,9 @@ from napari_shaspec.training.data import (
     HELD_OUT_FIRST,
     SEEDS,
     Batch,
+    Purpose,
     SimulatedBatches,
+    generator_for,
     held_out_batches,
     normalised_batch,
     region_masks,
@@ -286,3 +289,13 @@ def test_some_cases_have_no_tumour_and_those_of_validation_are_left_alone() -> N
     assert has_tumour(1.0, 0) == [False] * 6
     assert has_tumour(1.0, HELD_OUT_FIRST) == [True] * 6
     assert set(has_tumour(0.5, 0)) == {True, False}
+
+
+def test_no_number_of_a_simulated_case_is_drawn_again_in_its_step() -> None:
+    seed, step = 2023, 7
+    of_case = torch.rand(64, generator=torch.Generator().manual_seed(seed * SEEDS + step))
+    drawn = [torch.rand(64, generator=generator_for(purpose, seed, step)) for purpose in Purpose]
+    for first, second in itertools.combinations([of_case, *drawn], 2):
+        assert not set(first.tolist()) & set(second.tolist())
+    again = torch.rand(64, generator=generator_for(Purpose.SUBSETS, seed, step))
+    assert torch.equal(again, drawn[-1])

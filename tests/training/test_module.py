@@ -15,7 +15,7 @@ from napari_shaspec.model.losses import feature_losses, task_loss
 from napari_shaspec.model.shaspec import Encoding
 from napari_shaspec.training.augment import jitter_intensities
 from napari_shaspec.training.config import Augmentation, Optimizer, Schedule, SubsetSampling, TrainConfig
-from napari_shaspec.training.data import Batch
+from napari_shaspec.training.data import Batch, Purpose, generator_for
 from napari_shaspec.training.module import ShaSpecTraining, draw_subset, draw_subsets, subsets_of_step
 
 NAMES = ("flair", "t1", "t1c", "t2")
@@ -128,7 +128,7 @@ def test_the_objective_is_the_sum_of_its_terms(later: TrainConfig, batch: Batch)
     loss = module.training_step(batch, 0)
     logged = module.logged
     torch.testing.assert_close(loss, logged["task"] + 0.1 * logged["dao"] + 0.02 * logged["dco"])
-    images = jitter_intensities(batch.images, torch.Generator().manual_seed(later.seed * 10**6))
+    images = jitter_intensities(batch.images, generator_for(Purpose.INTENSITIES, later.seed, 0))
     encodings = {name: module.model.encode(image, name) for name, image in images.items()}
     dao, dco = feature_losses(encodings, NAMES, module.model.domain_classifier)
     chosen = module.decoded[: 1 + later.subsets]

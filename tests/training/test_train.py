@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -426,6 +429,48 @@ def test_tensorboard_and_csv_say_the_same(tmp_path: Path, run: Callable[..., Pat
     events.Reload()
     assert {each.step: pytest.approx(each.value, abs=1e-4) for each in events.Scalars("score")} == scores
     assert events.Tags()["images"] == ["subsets"]
+
+
+def test_a_numbered_device_is_one_device(tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "choose_device", torch.device)
+    with pytest.raises(ShaSpecError, match="the kind of device to train on several of them, found cuda:1"):
+        train(config, tmp_path / "run", hardware=Hardware("cuda:1", devices=2))
+    asked: dict[str, Any] = {}
+
+    def trainer(**options: Any) -> None:
+        asked.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.lightning, "Trainer", trainer)
+    for name, devices in (("cuda:1", [1]), ("cuda", 1)):
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "run", hardware=Hardware(name, precision="float32"))
+        assert (asked["accelerator"], asked["devices"]) == ("gpu", devices)
+
+
+def test_an_unknown_precision_is_refused_before_the_run() -> None:
+    with pytest.raises(ShaSpecError, match="a precision out of auto, float32, found bfloat16"):
+        Hardware(precision="bfloat16")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_is_of_this_code_and_of_no_repository_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / ".venv" / "export.py"
+    installed.parent.mkdir()
+    installed.touch()
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    somebody = ["git", "-C", str(tmp_path), "-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    for words in (["init", "-q"], ["add", ".gitignore"], ["commit", "-qm", "Theirs"]):
+        subprocess.run([*somebody, *words], check=True)
+    monkeypatch.setattr(export, "__file__", str(installed))
+    assert export._commit() == "not a git checkout"
+    subprocess.run([*somebody, "add", "-f", str(installed)], check=True)
+    subprocess.run([*somebody, "commit", "-qm", "Ours"], check=True)
+    assert re.fullmatch("[0-9a-f]{40}", export._commit())
+    installed.write_text("changed")
+    assert export._commit().endswith("-dirty")
 
 
 def test_a_split_is_one_of_real_cases(tmp_path: Path, run: Callable[..., Path]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from napari_shaspec.classification import av_mnist
 from napari_shaspec.classification.av_mnist import AudiovisionMNIST, Pairs
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.plugin import digit_pairs
+from napari_shaspec.plugin.state import Progress
+from napari_shaspec.widgets import digits
 from napari_shaspec.widgets.digits import NAME, DigitsDock
 from tests.widgets.conftest import LONG_MS
 
@@ -68,6 +71,27 @@ def dock(
 
 def shown(dock: DigitsDock) -> list[int]:
     return [bar.value() for bar in dock.bars]
+
+
+def test_the_window_closes_in_the_middle(
+    make_napari_viewer: Callable[..., Viewer], tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, cancelled = threading.Event(), threading.Event()
+
+    def steps(folder: Path, event: threading.Event) -> Iterator[Progress]:
+        reached.set()
+        while not event.wait(0.01):
+            yield Progress("training", 1, 2)
+        cancelled.set()
+
+    monkeypatch.setattr(digits, "training_steps", steps)
+    viewer = make_napari_viewer(show=True)
+    dock = digits.open_digits(viewer)
+    dock.open_folder(tmp_path)
+    qtbot.waitUntil(lambda: reached.is_set() and dock.isVisible(), timeout=LONG_MS)
+    viewer.close()
+    assert dock._closed
+    assert cancelled.is_set()
 
 
 def test_a_pair_its_boxes_and_its_bars(dock: DigitsDock, qtbot: QtBot) -> None:

@@ -17,7 +17,7 @@ from napari.qt import QtViewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QAbstractButton, QApplication, QCheckBox, QMessageBox
+from qtpy.QtWidgets import QAbstractButton, QApplication, QCheckBox, QDockWidget, QMessageBox
 
 from napari_shaspec.cli.app import run as run_command
 from napari_shaspec.errors import ShaSpecError
@@ -31,19 +31,21 @@ from napari_shaspec.model.shaspec import Encoding
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.layers import Placement
 from napari_shaspec.plugin.state import PluginState, Status
+from napari_shaspec.plugin.writer import write_labels
 from napari_shaspec.regions import Region
 from napari_shaspec.volume import Case
 from napari_shaspec.widgets import commands
 from napari_shaspec.widgets.feature_display import FeatureDisplay
+from napari_shaspec.widgets.forms import OpenForm
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
 from tests.widgets.conftest import LONG_MS, finished, write_case
 
 ALL = frozenset(Modality)
 
 
-def drop(panel: ShaSpecWidget, paths: list[Path]) -> None:
+def drop(panel: ShaSpecWidget, paths: list[Path], canvas: QtViewer | None = None) -> None:
     """As the window system delivers it to napari's canvas."""
-    canvas = panel.window().findChild(QtViewer)
+    canvas = canvas or panel.window().findChild(QtViewer)
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     left, plain = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
@@ -387,6 +389,17 @@ def test_maps_are_withdrawn_when_they_are_of_another_subset_or_network() -> None
     controller.state.available = frozenset({Modality.T2})
     display.withdraw_stale()
     layers.remove.assert_not_called()
+    # Asked for, then given up for a prediction that was cancelled.
+    display.show(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM))
+    controller.computing_features = False
+    panel.set_shown.reset_mock()
+    display.withdraw_stale()
+    panel.set_shown.assert_called_once_with(shown=False)
+    display.show(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM))
+    display.put_off()  # for the next case
+    panel.set_shown.reset_mock()
+    display.withdraw_stale()
+    panel.set_shown.assert_not_called()
 
 
 def test_pin_and_compare(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
@@ -491,6 +504,36 @@ def test_file_save_writes_the_report_too(loaded: ShaSpecWidget, tmp_path: Path) 
     assert loaded.viewer.layers.save(str(tmp_path / "saved.nii.gz"), selected=True, plugin="napari-shaspec")
     np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "saved.nii.gz").dataobj), loaded.overlay.labels())
     assert json.loads((tmp_path / "saved.json").read_text())["available"] == "flair+t1+t1c+t2"
+
+
+def test_file_save_replaces_nothing_that_was_not_asked_about(loaded: ShaSpecWidget, tmp_path: Path) -> None:
+    layer, viewer = loaded.overlay.layer, loaded.viewer
+    sidecar, other = tmp_path / "sub-01_dseg.json", tmp_path / "ShaSpec labels.nii.gz"
+    sidecar.write_text('{"Manual": true}')
+    other.write_bytes(b"theirs")
+    data, options, _ = layer.as_layer_data_tuple()
+    for name in (
+        "sub-01_dseg.nii.gz",
+        "ShaSpec labels",
+    ):  # napari's dialog proposes the latter, and passes it on as it is
+        with pytest.raises(ShaSpecError, match="no file at"):
+            write_labels(str(tmp_path / name), data, options)
+    assert (sidecar.read_text(), other.read_bytes()) == ('{"Manual": true}', b"theirs")
+    assert {path.name for path in tmp_path.iterdir()} >= {sidecar.name, other.name}
+    assert not (tmp_path / "sub-01_dseg.nii.gz").exists()
+    for _ in range(2):  # its own report may be replaced
+        assert layer.save(str(tmp_path / "seg.nii.gz"), plugin="napari-shaspec")
+    # A part that was cut out lies where it was cut out.
+    corner = layer.data_to_world((4, 6, 8))
+    affine = np.array(layer.affine.affine_matrix)
+    affine[:3, 3] = corner
+    cut = viewer.add_labels(data[4:, 6:, 8:], **options | {"affine": affine, "name": "cut"})
+    assert cut.save(str(tmp_path / "cut.nii.gz"), plugin="napari-shaspec")
+    assert not (tmp_path / "cut.json").exists()
+    whole, part = nib.load(tmp_path / "seg.nii.gz"), nib.load(tmp_path / "cut.nii.gz")
+    index = np.argwhere(np.asarray(part.dataobj) == 4)[0]
+    there = np.linalg.inv(whole.affine) @ part.affine @ np.append(index, 1)
+    assert np.asarray(whole.dataobj)[tuple(np.round(there[:3]).astype(int))] == 4
 
 
 def test_half_an_answer_is_saved_without_the_report_of_the_one_before(
@@ -601,6 +644,34 @@ def test_a_simulated_case_from_the_form(panel: ShaSpecWidget, qtbot: QtBot) -> N
     finished(panel, qtbot)
     assert panel.state.available == ALL
     assert panel.state.case.truth is not None
+
+
+def test_what_is_chosen_last_is_opened(panel: ShaSpecWidget, case_folder: Path, tmp_path: Path, qtbot: QtBot) -> None:
+    opened: list[list[str]] = []
+    form = OpenForm(opened.append)
+    files = tuple(sorted(case_folder.glob("*t1*")))
+    form.files.value = files
+    form.folder.value = case_folder
+    form.button.changed.emit(True)
+    form.button.changed.emit(True)  # the next case begins with neither
+    form.folder.value = tmp_path
+    form.files.value = files
+    form.button.changed.emit(True)
+    assert opened == [[str(case_folder)], [], [str(path) for path in files]]
+    panel.open_paths([])
+    assert "Choose a case folder first" in panel.run.message.text()
+
+
+def test_a_floating_panel_takes_drops_too(panel: ShaSpecWidget, case_folder: Path, qtbot: QtBot) -> None:
+    canvas = panel.window().findChild(QtViewer)
+    dock = panel.parent()
+    while not isinstance(dock, QDockWidget):
+        dock = dock.parent()
+    dock.setFloating(True)
+    assert panel.window() is not canvas.window()
+    drop(panel, [case_folder], canvas)
+    finished(panel, qtbot)
+    dock.setFloating(False)
 
 
 def test_disabled_buttons_say_why(panel: ShaSpecWidget) -> None:

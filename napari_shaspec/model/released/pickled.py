@@ -88,7 +88,15 @@ class SavedModule:
             for name, new in names.items():
                 try:
                     tensor = self._tensor(archive, self._tensors[name])
-                except (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError, struct.error) as error:
+                except (
+                    zipfile.BadZipFile,
+                    KeyError,
+                    OSError,
+                    EOFError,
+                    ValueError,
+                    RuntimeError,
+                    struct.error,
+                ) as error:
                     damaged(self.path.name, f"{name} cannot be read: {error}")
                 yield new, tensor
 
@@ -143,14 +151,20 @@ class SavedModule:
 
 def is_pickled(path: Path) -> bool:
     """Whether the file is a zip archive, and so perhaps one of `torch.save`, which is to be read by `SavedModule`."""
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+    return _begins_with(path, b"PK\x03\x04")
 
 
 def is_legacy(path: Path) -> bool:
     """Whether the file is a bare pickle, as torch wrote it before 1.6."""
-    with path.open("rb") as file:
-        return file.read(len(LEGACY)) == LEGACY
+    return _begins_with(path, LEGACY)
+
+
+def _begins_with(path: Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError as error:
+        raise ShaSpecError(f"to read {path}", error.strerror or str(error), "Check the path and permissions") from error
 
 
 def _candidates(content: object) -> Iterator[object]:

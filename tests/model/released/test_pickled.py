@@ -19,7 +19,7 @@ from torch import nn
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.model.checkpoint import convert_checkpoint, load_checkpoint
 from napari_shaspec.model.released.checkpoint import ARCHITECTURE, STATEMENT
-from napari_shaspec.model.released.pickled import SavedModule
+from napari_shaspec.model.released.pickled import SavedModule, is_legacy, is_pickled
 from tests.released_reference import DualNet
 
 
@@ -164,6 +164,24 @@ def test_compressed_archives_are_refused(saved: Path, tmp_path: Path) -> None:
     bomb = rewritten(saved, tmp_path / "b.pth", lambda _, data: data, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(ShaSpecError, match="compressed entries"):
         load_checkpoint(bomb)
+
+
+def test_encrypted_storages_are_damage(saved: Path, tmp_path: Path) -> None:
+    content = bytearray(saved.read_bytes())
+    with zipfile.ZipFile(saved) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("/data/0"))
+    entry = content.rindex(name.encode()) - 46  # its header in the archive's directory
+    assert content[entry : entry + 4] == b"PK\x01\x02"
+    content[entry + 8] |= 1
+    (tmp_path / "locked.pth").write_bytes(content)
+    with pytest.raises(ShaSpecError, match=r"locked\.pth"):
+        load_checkpoint(tmp_path / "locked.pth")
+
+
+def test_a_place_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    for look in (is_pickled, is_legacy):
+        with pytest.raises(ShaSpecError, match="to read"):
+            look(tmp_path)
 
 
 def test_other_archives(tmp_path: Path) -> None:
