@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class ShaSpecError(Exception):
     """Something a user can act on; everything else is a bug and stays one.
@@ -22,3 +24,8 @@ class ShaSpecError(Exception):
     def __reduce__(self) -> tuple[type[ShaSpecError], tuple[str, str, str]]:
         """Survive the trip between processes (workers of a loader, of dask)."""
         return type(self), (self.expected, self.found, self.action)
+
+
+def unreadable(path: Path, error: OSError) -> ShaSpecError:
+    """The system would not give a file's bytes."""
+    return ShaSpecError(f"to read {path}", error.strerror or str(error), "Check the path and permissions")

@@ -70,6 +70,18 @@ def fast_precision(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def check_precision(name: str) -> None:
+    """Refuse what is none of `PRECISIONS`, before anything runs.
+
+    Raises
+    ------
+    ShaSpecError
+        For another name.
+    """
+    if name not in PRECISIONS:
+        raise ShaSpecError(f"a precision out of {', '.join(PRECISIONS)}", name, "Choose one of them")
+
+
 def in_fast_layout(model: Network) -> Network:
     """The same network with its weights laid out channels last, which halves the time of 3-D convolutions on a CPU."""
     dims = {parameter.ndim for parameter in model.parameters()}

@@ -9,8 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.inference.devices import PRECISIONS, choose_device, fast_precision, in_fast_layout
+from napari_shaspec.inference.devices import check_precision, choose_device, fast_precision, in_fast_layout
 from napari_shaspec.model.networks import Network, NetworkConfig
 from napari_shaspec.model.shaspec import Encoding
 
@@ -63,8 +62,7 @@ class TorchEngine:
     """
 
     def __init__(self, model: Network, device: str = "auto", precision: str = "auto") -> None:
-        if precision not in PRECISIONS:
-            raise ShaSpecError(f"a precision out of {', '.join(PRECISIONS)}", precision, "Choose one of them")
+        check_precision(precision)
         self._device = choose_device(device)
         self._precision = precision
         self._dtype = fast_precision(self._device) if precision == "auto" else torch.float32

@@ -7,8 +7,10 @@ Layouts: one folder for each case (BraTS, UCSF, UPENN, clinical exports) at any 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -166,26 +168,27 @@ def holds_nifti(folder: Path) -> bool:
 
     After `MOST_ENTRIES` the answer is no: so large a tree is some other format, or a whole archive.
     """
-    level, seen = [folder], 0
+    entries = islice(_entries_below(folder), MOST_ENTRIES)
+    return any(entry.name.lower().endswith(NIFTI) and not entry.name.startswith(".") for entry in entries)
+
+
+def _entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Level by level; not below hidden folders, nor below those that are an image of another format."""
+    level = [folder]
     for _ in range(DEPTH + 1):
         below: list[Path] = []
-        for place in level:
-            try:
-                with os.scandir(place) as entries:
-                    for entry in entries:
-                        seen += 1
-                        if seen > MOST_ENTRIES:
-                            return False
-                        if entry.name.startswith("."):
-                            continue
-                        if entry.name.lower().endswith(NIFTI):
-                            return True
-                        if entry.is_dir() and not entry.name.lower().endswith((".zarr", ".n5")):
-                            below.append(Path(entry.path))
-            except OSError:
-                continue  # no folder, or one that cannot be looked into
+        for entry in chain.from_iterable(map(_entries_in, level)):
+            yield entry
+            skipped = entry.name.startswith(".") or entry.name.lower().endswith((".zarr", ".n5"))
+            if not skipped and _holds(entry.is_dir):
+                below.append(Path(entry.path))
         level = below
-    return False
+
+
+def _entries_in(place: Path) -> Iterator[os.DirEntry[str]]:
+    """None of what is no folder, or cannot be looked into."""
+    with suppress(OSError), os.scandir(place) as entries:
+        yield from entries
 
 
 def _search(folder: Path, depth: int) -> Iterable[CaseFiles]:

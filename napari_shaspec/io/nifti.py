@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, replacing
 from napari_shaspec.io.orientation import affine_of, header_for
+from napari_shaspec.io.outputs import NIFTI
 from napari_shaspec.io.voxels import VoxelFile, open_voxels
 from napari_shaspec.regions import from_convention, guess_convention
 from napari_shaspec.volume import Volume
@@ -96,7 +97,7 @@ def check_writable(path: str | Path, *, overwrite: bool = False) -> None:
     ShaSpecError
         As `write_volume`.
     """
-    check_output(Path(path), (".nii.gz", ".nii"), overwrite=overwrite)
+    check_output(Path(path), NIFTI, overwrite=overwrite)
 
 
 def _image(voxels: VoxelFile) -> NDArray[np.float32]:

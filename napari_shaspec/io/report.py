@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.errors import ShaSpecError, unreadable
 from napari_shaspec.io.outputs import Outputs
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
@@ -164,4 +164,4 @@ def file_sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ShaSpecError(f"to read {path}", error.strerror or str(error), "Check the path and permissions") from error
+        raise unreadable(path, error) from error

@@ -23,6 +23,7 @@ from nibabel.volumeutils import native_code
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.outputs import NIFTI
 
 MAX_VOXELS_PER_AXIS = 1024
 MAX_VOXELS = 2**29
@@ -93,7 +94,7 @@ def open_voxels(path: Path) -> VoxelFile:
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise ShaSpecError(f"a NIfTI file at {path}", found, "Check the path")
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+    if not path.name.lower().endswith(NIFTI):
         raise ShaSpecError(
             "a NIfTI file (.nii or .nii.gz)", path.name, "Convert other formats first, DICOM with dcm2niix for example"
         )

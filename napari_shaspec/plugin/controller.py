@@ -228,16 +228,21 @@ class Controller:
 
     def set_live(self, live: bool) -> None:
         """Whether to predict at every change; what has changed before is caught up with."""
+        self.state.live = live
+        if self.state.case is not None and self.state.status is Status.READY:  # else the end of a run looks at it
+            self._catch_up()
+
+    def _catch_up(self) -> bool:
+        """While it is live, predict again if the labels are of another subset or network; whether that was so."""
         state, result = self.state, self.state.result
-        state.live = live
-        if not live or state.case is None or state.status is not Status.READY:
-            return  # the end of a run looks at it
-        if (
-            result is None
-            or result.prediction.available != state.available
-            or result.checkpoint.sha256 != state.network
-        ):
-            self.predict()
+        same = result is not None and (result.prediction.available, result.checkpoint.sha256) == (
+            state.available,
+            state.network,
+        )
+        if same or not state.live:
+            return False
+        self.predict()
+        return True
 
     def _predict(self) -> None:
         state = self.state
@@ -291,9 +296,9 @@ class Controller:
         state.result = result
         state.status = Status.READY  # last: to be ready without a result is to have been cancelled, or to have failed
         self.labels_changed()
-        if state.live and result.prediction.available != state.available:
-            self.predict()  # it was not live yet when a modality was switched
-        elif (dict(result.thresholds), result.smooth) != (dict(state.thresholds), state.smooth):
+        if self._catch_up():
+            return  # it was not live yet when a modality was switched
+        if (dict(result.thresholds), result.smooth) != (dict(state.thresholds), state.smooth):
             self._apply_postprocessing()  # changed while the network ran
 
     def _note(self, notes: tuple[str, ...]) -> None:

@@ -49,8 +49,7 @@ class TrainConfig:
     Parameters
     ----------
     model
-        Shape of the network; of its ``voxel_mm`` training takes the two ends, for fine and for coarse
-        steps.
+        Shape of the network; training takes the two ends of its ``voxel_mm``, for fine and for coarse steps.
     steps, batch
         Optimizer steps, and cases in each.
     patch

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from tqdm.auto import tqdm
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.inference.devices import PRECISIONS, choose_device, fast_precision, in_fast_layout
+from napari_shaspec.inference.devices import check_precision, choose_device, fast_precision, in_fast_layout
 from napari_shaspec.io.atomic import remove_leftovers
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
@@ -69,8 +69,7 @@ class Hardware:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ShaSpecError(f"a precision out of {', '.join(PRECISIONS)}", self.precision, "Choose one of them")
+        check_precision(self.precision)
 
 
 def _loggers(out: Path) -> list[Logger]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QEventLoop, QSignalBlocker, Signal
+from qtpy.QtCore import QEventLoop, QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QPushButton,
     QSpinBox,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_shaspec.errors import ShaSpecError
@@ -27,7 +26,7 @@ from napari_shaspec.plugin.digit_pairs import PAIR, TrainedPairs, pair_layers, t
 from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.state import Progress
 from napari_shaspec.plugin.threads import start_thread
-from napari_shaspec.widgets.leaving import WindowWatch, taken_away
+from napari_shaspec.widgets.leaving import Dock
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -41,7 +40,7 @@ MODALITIES = ("image", "sound")
 DIGITS = 10
 
 
-class DigitsDock(QWidget):
+class DigitsDock(Dock):
     """A test pair as layers, two check boxes, ten bars.
 
     Parameters
@@ -57,7 +56,6 @@ class DigitsDock(QWidget):
         super().__init__()
         self._viewer = viewer
         self._closed = False
-        self._window = WindowWatch(self, self.shut_down)
         self.data: AudiovisionMNIST | None = None
         self.trained: TrainedPairs | None = None
         self._work: Latest[Progress | AudiovisionMNIST | TrainedPairs] = Latest(
@@ -109,17 +107,6 @@ class DigitsDock(QWidget):
             self._work.close(CLOSING_SECONDS)
             self.read.emit()
             self._viewer = None
-
-    def event(self, event: QEvent | None) -> bool:
-        """Notice when napari takes this out of its dock, or deletes it."""
-        if taken_away(self, event):
-            self.shut_down()
-        return super().event(event)
-
-    def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's)
-        """The window is known from now on."""
-        super().showEvent(event)
-        self._window.look()
 
     def choose(self) -> None:
         """Ask for the folder, and open it; nothing where there is a network already, or one on its way."""

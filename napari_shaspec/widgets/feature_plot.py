@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_shaspec.errors import ShaSpecError
@@ -22,7 +22,7 @@ from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.sessions import load_weights, open_session
 from napari_shaspec.plugin.state import Progress
 from napari_shaspec.plugin.threads import start_thread
-from napari_shaspec.widgets.leaving import taken_away
+from napari_shaspec.widgets.leaving import Dock
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.session import Session
@@ -35,7 +35,7 @@ COLUMN = 260
 HINT = "Click a point: the slices move to its place. Draw around points: their voxels are marked."
 
 
-class FeaturePlotDock(QWidget):
+class FeaturePlotDock(Dock):
     """Shared and specific features of the panel's case as points.
 
     The plot has a session of its own, so that a prediction and its cache are left alone; it ends with the computation.
@@ -124,6 +124,7 @@ class FeaturePlotDock(QWidget):
         if self._closed:
             return
         self._closed = True
+        self._window.end()
         self._state.forget(self._listening)
         self._viewer.events.theme.disconnect(self._on_theme)
         self._work.close(CLOSING_SECONDS)
@@ -132,12 +133,6 @@ class FeaturePlotDock(QWidget):
         # Qt keeps what is connected to it alive, and that must not be a viewer.
         self.placed = self._viewer = None
         self.setEnabled(False)
-
-    def event(self, event: QEvent | None) -> bool:
-        """Notice when napari takes this out of its dock, or deletes it."""
-        if taken_away(self, event):
-            self.shut_down()
-        return super().event(event)
 
     def _lay_out(self) -> None:
         column = QVBoxLayout()

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QWidget
-
-
-def taken_away(dock: QWidget, event: QEvent | None) -> bool:
-    """Whether this event of a dock says that napari has taken it out of its window, or deletes it."""
-    return event is not None and (
-        event.type() is QEvent.Type.DeferredDelete
-        or (event.type() is QEvent.Type.ParentChange and dock.parent() is None)
-    )
 
 
 class WindowWatch(QObject):
@@ -59,3 +52,29 @@ class WindowWatch(QObject):
         if self._window is not None:
             self._window.removeEventFilter(self)
         self._window = None
+
+
+class Dock(QWidget):
+    """A dock that ends its work when napari takes it out of its window, deletes it, or closes the window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._window = WindowWatch(self, self.shut_down)
+
+    def shut_down(self) -> None:
+        """Stop threads and connections, and `WindowWatch.end`; called once or more."""
+        raise NotImplementedError
+
+    def event(self, event: QEvent | None) -> bool:
+        """Notice when napari takes this out of its dock, or deletes it."""
+        if event is not None and (
+            event.type() is QEvent.Type.DeferredDelete
+            or (event.type() is QEvent.Type.ParentChange and self.parent() is None)
+        ):
+            self.shut_down()
+        return super().event(event)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's)
+        """The window is known from now on."""
+        super().showEvent(event)
+        self._window.look()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QFrame,
@@ -40,7 +40,7 @@ from napari_shaspec.widgets.drop import DropFilter
 from napari_shaspec.widgets.feature_display import FeatureDisplay
 from napari_shaspec.widgets.features import FeaturesPanel
 from napari_shaspec.widgets.forms import ExportForm, OpenForm, SimulateForm
-from napari_shaspec.widgets.leaving import WindowWatch, taken_away
+from napari_shaspec.widgets.leaving import Dock
 from napari_shaspec.widgets.modalities import ModalitiesPanel
 from napari_shaspec.widgets.offer import ReaderOffer
 from napari_shaspec.widgets.overlay import OverlayPanel
@@ -58,7 +58,7 @@ SETTLE_MS = 120
 WIDTH = 370
 
 
-class ShaSpecWidget(QWidget):
+class ShaSpecWidget(Dock):
     """ShaSpec in napari: modalities on and off, labels, feature maps.
 
     Parameters
@@ -92,7 +92,6 @@ class ShaSpecWidget(QWidget):
         self._settle_edits = self._timer(self._measure)
         self._settle_opacity = self._timer(self._remember_opacity)
         self.jobs = Jobs(self.state, start_thread, self._add_layer, self._settle_layers.start, _notify)
-        self._window = WindowWatch(self, self.shut_down)
         self._build(remembered)
         self._connect()
         if not viewer.layers:  # else somebody is looking at something
@@ -372,17 +371,6 @@ class ShaSpecWidget(QWidget):
         return bool(answer == QMessageBox.StandardButton.Yes)
 
     # The end
-
-    def event(self, event: QEvent | None) -> bool:
-        """Notice when napari takes the panel out of its dock, or deletes it."""
-        if taken_away(self, event):
-            self.shut_down()
-        return super().event(event)
-
-    def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's)
-        """The window is known from now on."""
-        super().showEvent(event)
-        self._window.look()
 
     def shut_down(self) -> None:
         """Stop threads, timers and connections; what is shown stays."""

@@ -83,10 +83,7 @@ def test_validation_sees_other_samples_all_of_them_fine(cases: tuple[CaseFiles, 
 
 def test_every_case_kept_aside_is_scored_where_its_tumour_is(cases: tuple[CaseFiles, ...]) -> None:
     count = len(cases)
-    small = replace(
-        CONFIG, patch=(8, 8, 8), coarse_patch=(8, 8, 8), model=replace(CONFIG.model, widths=(4, 8)), batch=1
-    )
-    crops = FolderCrops(replace(small, tumour_share=0.0), cases, 0, 2 * count, validation=True)
+    crops = FolderCrops(replace(CONFIG, patch=(8, 8, 8), tumour_share=0.0), cases, 0, 2 * count, validation=True)
     for index in range(2 * count):
         names = {each.value for each in cases[index % count].images}
         assert (set(crops[index].images), bool(crops[index].masks[:, -1].any())) == (names, True)

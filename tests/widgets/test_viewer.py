@@ -512,10 +512,8 @@ def test_file_save_replaces_nothing_that_was_not_asked_about(loaded: ShaSpecWidg
     sidecar.write_text('{"Manual": true}')
     other.write_bytes(b"theirs")
     data, options, _ = layer.as_layer_data_tuple()
-    for name in (
-        "sub-01_dseg.nii.gz",
-        "ShaSpec labels",
-    ):  # napari's dialog proposes the latter, and passes it on as it is
+    # napari's dialog proposes the second name, and passes it on as it is.
+    for name in ("sub-01_dseg.nii.gz", "ShaSpec labels"):
         with pytest.raises(ShaSpecError, match="no file at"):
             write_labels(str(tmp_path / name), data, options)
     assert (sidecar.read_text(), other.read_bytes()) == ('{"Manual": true}', b"theirs")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.errors import ShaSpecError, unreadable
 from napari_shaspec.model.released.inert import Described, Inert, damaged, structure
 
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -164,7 +164,7 @@ def _begins_with(path: Path, start: bytes) -> bool:
         with path.open("rb") as file:
             return file.read(len(start)) == start
     except OSError as error:
-        raise ShaSpecError(f"to read {path}", error.strerror or str(error), "Check the path and permissions") from error
+        raise unreadable(path, error) from error
 
 
 def _candidates(content: object) -> Iterator[object]:
