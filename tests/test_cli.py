@@ -652,13 +652,14 @@ def test_train_takes_the_shape_of_the_weights_that_it_starts_from(
 
     monkeypatch.setattr("napari_shaspec.training.train.train", recorded)
     bundled = load_checkpoint()
-    order = ("--steps", 10, "--coarse-start", 0.8, "--draws", 4)
+    order = ("--steps", 10, "--coarse-start", 0.8, "--draws", 4, "--tumour-free-share", 0.25)
     code, _, err = say("train", "--out", tmp_path, "--preset", "paper", "--start", "bundled", *order)
     assert (code, err.strip()) == (0, bundled.statement)
     assert given["start"].sha256 == bundled.sha256
     assert given["config"].model.widths == bundled.model.config.widths != PRESETS["paper"].model.widths
     assert given["config"].all_steps == 0
     assert (given["config"].coarse_start, given["config"].draws) == (0.8, 4)
+    assert given["config"].tumour_free_share == 0.25
 
     code, _, err = say("train", "--out", tmp_path, "--start", tmp_path / "none.safetensors")
     assert code == 1

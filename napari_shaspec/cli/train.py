@@ -68,6 +68,9 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     optimizer: Annotated[Optimizer | None, typer.Option(help="SGD has Nesterov momentum 0.99.")] = None,
     schedule: Annotated[Schedule | None, typer.Option(help="poly is (1 - step / steps) to the power 0.9.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest one.")] = None,
+    tumour_free_share: Annotated[
+        float | None, typer.Option(help="Share of the simulated cases that have no tumour.", min=0, max=1)
+    ] = None,
     tumour_share: Annotated[
         float | None, typer.Option(help="Share of the crops that are centred on tumour.", min=0, max=1)
     ] = None,
@@ -119,6 +122,7 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
         optimizer=optimizer,
         schedule=schedule,
         learning_rate=learning_rate,
+        tumour_free_share=tumour_free_share,
         tumour_share=tumour_share,
         augmentation=augmentation,
         validation_steps=validation_steps,
