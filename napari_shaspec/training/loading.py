@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import lightning
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.priority import step_back
@@ -41,6 +42,19 @@ class Shard(Dataset[Batch | ShaSpecError]):
             return error
 
 
+class Stretch(Sampler[int]):
+    """The items from one stop to the next: read anew at each, while loader, processes and what they hold stay."""
+
+    def __init__(self) -> None:
+        self.items = range(0)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
 class Batches(lightning.LightningDataModule):
     """An epoch is the stretch to the next stop, and begins at the item where the last one ended.
 
@@ -60,16 +74,30 @@ class Batches(lightning.LightningDataModule):
         self.split = split
         self.device = device
         self.workers = workers
+        self._stretch = Stretch()
+        self._begin = 0
+        self._training: DataLoader[Any] | None = None
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Simulated on the training device; on a CPU in a process of its own, beside the network."""
+        """Simulated on the training device; on a CPU in a process of its own, beside the network.
+
+        Lightning asks for it at every stop; it is the same one, because new processes would have to begin by reading or
+        simulating again what the old ones held.
+        """
         trainer = self.trainer
         assert trainer is not None
         step, processes = trainer.global_step, trainer.world_size
         stop = next_stop(self.config, step)
         due = stop % self.config.validation_steps == 0 or stop == self.config.steps
         trainer.limit_val_batches = 1.0 if due else 0
-        first, count = step * processes, (stop - step) * processes
+        if self._training is None:
+            self._begin = step
+            self._training = self._rest_of_run(step, trainer.global_rank, processes)
+        self._stretch.items = range(step - self._begin, stop - self._begin)
+        return self._training
+
+    def _rest_of_run(self, step: int, rank: int, processes: int) -> DataLoader[Any]:
+        first, count = step * processes, (self.config.steps - step) * processes
         stream: BatchStream
         if self.split:
             stream = FolderCrops(self.config, self.split[0], first, count, processes=processes)
@@ -77,7 +105,7 @@ class Batches(lightning.LightningDataModule):
         else:
             stream = SimulatedBatches(self.config, TRAINING, first, count, self.device, processes=processes)
             workers = 1 if self.device.type == "cpu" else 0
-        return _loader(Shard(stream, trainer.global_rank, processes), workers)
+        return _loader(Shard(stream, rank, processes), workers, self._stretch)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Simulated cases of the held-out setting, or crops of the real cases kept aside."""
@@ -99,12 +127,13 @@ def next_stop(config: TrainConfig, step: int) -> int:
     return min(config.steps, *((step // interval + 1) * interval for interval in intervals))
 
 
-def _loader(dataset: Shard, workers: int) -> DataLoader[Any]:
+def _loader(dataset: Shard, workers: int, order: Sampler[int] | None = None) -> DataLoader[Any]:
     return DataLoader(
         dataset,
         batch_size=None,
+        sampler=order,
         num_workers=workers,
-        persistent_workers=False,
+        persistent_workers=workers > 0,
         multiprocessing_context="spawn" if workers else None,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_behind_the_network,

@@ -6,11 +6,13 @@ import os
 import pickle
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.training import loading
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.data import Batch, BatchStream
 from napari_shaspec.training.loading import LOADING_NICENESS, Batches, Shard, _loader, next_stop
@@ -70,3 +72,33 @@ def test_a_loading_process_steps_back_behind_the_network(config: TrainConfig) ->
     (batch,) = _loader(Shard(Niceness(config, 0, 1)), workers=1)
     assert float(batch.images["t1"].max()) == LOADING_NICENESS
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
+class Places(BatchStream):
+    """Batches that tell their item and the process that made them."""
+
+    def __init__(self, config: TrainConfig, settings: object, first: int, count: int, *_: object, **__: object) -> None:
+        super().__init__(config, first, count)
+
+    def batch_of(self, step: int) -> Batch:
+        return Batch({"t1": torch.tensor([float(step), float(os.getpid())])}, torch.zeros(1, 3, 2, 2, 2))
+
+
+def test_a_loading_process_outlives_the_stops(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "SimulatedBatches", Places)
+    run = replace(config, steps=10, validation_steps=4, checkpoint_steps=3)
+    batches = Batches(run, None, torch.device("cpu"))
+    trainer = SimpleNamespace(global_step=2, world_size=1, global_rank=0, limit_val_batches=0)
+    batches.trainer = trainer  # type: ignore[assignment]
+    stretches, processes = [], set()
+    while trainer.global_step < run.steps:
+        loader = batches.train_dataloader()
+        iter(loader)  # as Lightning does: once when it sets the loader up, and again when the epoch begins
+        told = [batch.images["t1"].long().tolist() for batch in loader]
+        assert len(told) == len(loader)
+        stretches.append([item for item, _ in told])
+        processes |= {process for _, process in told}
+        trainer.global_step += len(told)
+    assert stretches == [[2], [3], [4, 5], [6, 7], [8], [9]]
+    assert len(processes) == 1
+    assert processes.isdisjoint({os.getpid()})

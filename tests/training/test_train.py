@@ -46,7 +46,7 @@ pytestmark = [
 def loaded_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """To start a loading process takes longer than these runs."""
     loader = loading._loader
-    monkeypatch.setattr(loading, "_loader", lambda dataset, workers: loader(dataset, workers=0))
+    monkeypatch.setattr(loading, "_loader", lambda dataset, workers, order=None: loader(dataset, 0, order))
 
 
 @pytest.fixture
