@@ -59,6 +59,11 @@ class Curves:
     mean: NDArray[np.float64]
     all_four: NDArray[np.float64]
 
+    @property
+    def score(self) -> float:
+        """Mean over regions of the mean over cases and subsets, each region at its own best threshold."""
+        return float(self.mean.max(0).mean())
+
     def best(self) -> dict[str, float]:
         """For each region the threshold nearest to one half, of those as good as the best in the mean over subsets."""
         by_distance = np.argsort(abs(THRESHOLDS - 0.5), kind="stable")
@@ -128,7 +133,7 @@ def dice_by_threshold(probabilities: NDArray[np.floating], truth: NDArray[np.boo
 
 
 def calibrate(  # noqa: PLR0913 (as of `dice_curves`)
-    source: Path,
+    sources: Sequence[Path],
     out: Path,
     cases: int,
     device: str = "auto",
@@ -136,27 +141,39 @@ def calibrate(  # noqa: PLR0913 (as of `dice_curves`)
     progress: Progress | None = None,
     subsets: Sequence[frozenset[Modality]] = ALL_SUBSETS,
 ) -> Curves:
-    """Write the weights once more, in half precision: regions begin at about one half, and pieces must be sure.
+    """Write the best of some weights once more, in half precision.
+
+    In the new file regions begin at about one half, and pieces must be sure.
 
     Parameters
     ----------
-    source
-        Weights of our own network.
+    sources
+        Weights of our own networks. The best has the highest `Curves.score`, the first of equals.
     out
         The new file, over an older one of that name.
     cases, device, precision, subsets
         As of `dice_curves`.
+    progress
+        Called with cases done and cases in all, over all sources.
 
     Returns
     -------
     Curves
-        What was measured, before the shift.
+        What was measured of the best, before the shift.
 
     Raises
     ------
     ShaSpecError
         As `load_checkpoint` and `shift_outputs` do.
     """
-    curves = dice_curves(load_checkpoint(source).model, cases, device, precision, progress, subsets)
-    shift_outputs(source, curves.best(), out, SURE)
-    return curves
+    measured = []
+    for place, source in enumerate(sources):
+
+        def told(done: int, total: int, before: int = place * cases) -> None:
+            if progress is not None:
+                progress(before + done, total * len(sources))
+
+        measured.append(dice_curves(load_checkpoint(source).model, cases, device, precision, told, subsets))
+    best = max(range(len(sources)), key=lambda place: measured[place].score)
+    shift_outputs(sources[best], measured[best].best(), out, SURE)
+    return measured[best]

@@ -20,7 +20,7 @@ from napari_shaspec.inference.devices import check_precision, choose_device, fas
 from napari_shaspec.io.atomic import remove_leftovers
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.checkpoint import Checkpoint
+from napari_shaspec.model.checkpoint import Checkpoint, load_checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.training.calibration import ALL_SUBSETS, calibrate
@@ -29,6 +29,7 @@ from napari_shaspec.training.data import HELD_OUT_FIRST
 from napari_shaspec.training.export import (
     BEST,
     CALIBRATED,
+    WEIGHTS,
     AtomicCheckpoints,
     ExportWeights,
     provenance,
@@ -141,8 +142,9 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     Returns
     -------
     Path
-        The averaged weights with the best score on the validation cases; calibrated, where the configuration asks for
-        it and the cases are simulated.
+        The averaged weights with the best score on the validation cases. Where the configuration asks for it and the
+        cases are simulated, calibrated: of these and the last ones those that are better on the calibration's cases,
+        which are more and whole.
     """
     hardware = hardware or Hardware(device, devices)
     processes = hardware.devices * hardware.nodes
@@ -236,9 +238,12 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     if cases or not config.calibration_cases:
         return out / BEST
     if trainer.is_global_zero:
-        with tqdm(total=config.calibration_cases, desc="Calibration", disable=not progress) as bar:
+        sources = [out / BEST]
+        if load_checkpoint(out / BEST).training["step"] != config.steps:
+            sources.append(out / WEIGHTS)
+        with tqdm(total=config.calibration_cases * len(sources), desc="Calibration", disable=not progress) as bar:
             calibrate(
-                out / BEST,
+                sources,
                 out / CALIBRATED,
                 config.calibration_cases,
                 hardware.device,

@@ -16,7 +16,15 @@ from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.simulate.settings import HELD_OUT, without_tumours
 from napari_shaspec.training import calibration
-from napari_shaspec.training.calibration import SURE, THRESHOLDS, Curves, calibrate, dice_by_threshold, dice_curves
+from napari_shaspec.training.calibration import (
+    SURE,
+    THRESHOLDS,
+    Curves,
+    Progress,
+    calibrate,
+    dice_by_threshold,
+    dice_curves,
+)
 from napari_shaspec.training.presets import PRESETS
 from napari_shaspec.volume import Case
 
@@ -82,7 +90,7 @@ def test_calibrated_weights_begin_at_the_best_threshold(
     mean[[2, 5, 9], [0, 1, 2]] = 1
     monkeypatch.setattr(calibration, "dice_curves", lambda model, cases, *how: Curves(mean, mean))
     out = tmp_path / "calibrated.safetensors"
-    calibrate(weights, out, 5)
+    calibrate([weights], out, 5)
     before, after = load_checkpoint(weights), load_checkpoint(out)
     assert after.training == before.training | {"outputs_shifted_to": {"ET": 0.4, "TC": 0.55, "WT": 0.75}}
     assert after.model.config == replace(before.model.config, sure=SURE)  # type: ignore[arg-type]
@@ -90,6 +98,30 @@ def test_calibrated_weights_begin_at_the_best_threshold(
     assert load_checkpoint().model.config == replace(PRESETS["bundled"].model, sure=SURE)
     moved = before.model.decoder.output.bias - after.model.decoder.output.bias  # type: ignore[union-attr]
     torch.testing.assert_close(moved, torch.logit(torch.tensor([0.4, 0.55, 0.75])), rtol=0, atol=2e-3)
+
+
+def test_the_better_of_two_networks_is_calibrated(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, out = tmp_path / "other.safetensors", tmp_path / "calibrated.safetensors"
+    save_checkpoint(load_checkpoint(weights).model, other, {"step": 1}, "")
+    scores: list[float] = []
+
+    def curves(model: object, cases: int, device: str, precision: str, progress: Progress, subsets: object) -> Curves:
+        mean = np.zeros((len(THRESHOLDS), 3))
+        mean[4] = scores[0]
+        mean[3, 1] = scores.pop(0) + 0.1  # a better threshold of one region counts
+        progress(cases, cases)
+        return Curves(mean, mean)
+
+    monkeypatch.setattr(calibration, "dice_curves", curves)
+    for found, step in (([0.5, 0.6], 1), ([0.6, 0.5], 0), ([0.5, 0.5], 0)):
+        scores[:] = found
+        seen: list[tuple[int, int]] = []
+        best = calibrate([weights, other], out, 5, progress=lambda done, total, seen=seen: seen.append((done, total)))  # type: ignore[misc]
+        assert load_checkpoint(out).training["step"] == step
+        assert best.score == pytest.approx(max(found) + 0.1 / 3)
+        assert seen == [(5, 10), (10, 10)]
 
 
 @pytest.fixture
@@ -101,7 +133,7 @@ def small_cases(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_cases")
 def test_calibration_measures_and_writes(weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "calibrated.safetensors"
-    curves = calibrate(weights, out, 2, "cpu", "float32")
+    curves = calibrate([weights], out, 2, "cpu", "float32")
     assert load_checkpoint(out).training["outputs_shifted_to"] == pytest.approx(curves.best(), abs=1e-3)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.checkpoint import load_checkpoint, shift_outputs
+from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint, shift_outputs
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
@@ -514,8 +514,12 @@ def test_the_best_weights_are_calibrated_where_that_is_asked_for(
     # All steps are done: to resume the run is to calibrate, and changes nothing else.
     written = train(asked, out, device="cpu", resume=True, progress=False)
     assert written == out / "calibrated.safetensors"
-    assert [arguments[:5] for arguments in calls] == [(out / "best.safetensors", written, 3, "cpu", "auto")] * 2
+    assert [arguments[:5] for arguments in calls] == [([out / "best.safetensors"], written, 3, "cpu", "auto")] * 2
     assert (out / "best.safetensors").read_bytes() == best
+    first = load_checkpoint(out / "best.safetensors")
+    save_checkpoint(first.model, out / "best.safetensors", {**first.training, "step": 0}, first.statement)
+    train(asked, out, device="cpu", resume=True, progress=False)
+    assert calls[-1][0] == [out / "best.safetensors", out / "weights.safetensors"]  # another step than the last
     train(replace(asked, dedicated=("flair", "t2")), tmp_path / "dedicated", device="cpu", progress=False)
-    assert [len(arguments[6]) for arguments in calls] == [15, 15, 1]
+    assert [len(arguments[6]) for arguments in calls] == [15, 15, 15, 1]
     assert calls[-1][6] == [{Modality.FLAIR, Modality.T2}]
