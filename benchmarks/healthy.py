@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=3, help="as of `napari-shaspec simulate --healthy`")
     parser.add_argument("--voxel-mm", type=float, default=1.5)
     parser.add_argument("--settings", choices=list(SETTINGS), default="held-out")
+    parser.add_argument("--precision", choices=["auto", "float32"], default="auto")
     options = parser.parse_args()
     model = load_checkpoint(options.weights).model
     settings = without_tumours(SETTINGS[options.settings])
@@ -39,7 +40,7 @@ def main() -> None:
     volumes: dict[str, list[float]] = {"all four": [], **{modality.value: [] for modality in Modality}}
     for index in range(options.count):
         case = simulate_case(case_seed(options.seed, index), f"healthy_{index}", options.voxel_mm, settings)
-        session = Session(model, case)
+        session = Session(model, case, precision=options.precision)
         for name, subset in zip(volumes, subsets, strict=True):
             volumes[name].append(session.predict(subset).volumes_ml()[Region.WT])
         print(f"{index + 1} of {options.count}: {', '.join(f'{v[-1]:.2f} ml' for v in volumes.values())}", flush=True)
