@@ -61,8 +61,9 @@ class Curves:
 
     @property
     def score(self) -> float:
-        """Mean over regions of the mean over cases and subsets, each region at its own best threshold."""
-        return float(self.mean.max(0).mean())
+        """Mean over regions, cases and subsets, with each region at the threshold of `best`."""
+        rows = [int(abs(THRESHOLDS - threshold).argmin()) for threshold in self.best().values()]
+        return float(self.mean[rows, range(len(rows))].mean())
 
     def best(self) -> dict[str, float]:
         """For each region the threshold nearest to one half, of those as good as the best in the mean over subsets."""
@@ -148,7 +149,8 @@ def calibrate(  # noqa: PLR0913 (as of `dice_curves`)
     Parameters
     ----------
     sources
-        Weights of our own networks. The best has the highest `Curves.score`, the first of equals.
+        Weights of our own networks. The best has the highest `Curves.score`, the first of equals; pieces need not be
+        sure for that.
     out
         The new file, over an older one of that name.
     cases, device, precision, subsets

@@ -64,7 +64,7 @@ class TrainConfig:
         simulating one costs as much as half a step.
     tumour_free_share
         Share of the simulated cases that have no tumour, beside those that the simulator's setting leaves without one:
-        only they teach that there may be nothing to mark at all.
+        cases without one alone teach that there may be nothing to mark at all.
     tumour_share
         Share of the crops of real cases that are centred on tumour; the others are centred anywhere in the brain.
     augmentation
@@ -105,7 +105,8 @@ class TrainConfig:
         the last step is always scored.
     calibration_cases
         Whole simulated cases of the held-out setting, on which it is measured at which probability each region should
-        begin when the run is over. With 0, and after training on real cases, that stays one half.
+        begin when the run is over, and whether the last network is better than the one that validation liked best.
+        With 0, and after training on real cases, that stays one half, and nothing is compared.
     checkpoint_steps
         How often the run's state is written in between, so that a kill loses no more steps than that; 0 for only at
         validations.

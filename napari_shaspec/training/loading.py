@@ -81,8 +81,9 @@ class Batches(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Simulated on the training device; on a CPU in a process of its own, beside the network.
 
-        Lightning asks for it at every stop; it is the same one, because new processes would have to begin by reading or
-        simulating again what the old ones held.
+        Lightning asks for it at every stop; it is the same one, because new processes would have to import torch, and
+        to read or simulate again what the old ones held. It starts every stretch twice, so a few batches are still made
+        twice.
         """
         trainer = self.trainer
         assert trainer is not None

@@ -238,9 +238,9 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     if cases or not config.calibration_cases:
         return out / BEST
     if trainer.is_global_zero:
-        sources = [out / BEST]
-        if load_checkpoint(out / BEST).training["step"] != config.steps:
-            sources.append(out / WEIGHTS)
+        sources = [out / BEST, out / WEIGHTS]
+        if len({load_checkpoint(source).training["step"] for source in sources}) == 1:
+            sources.pop()  # the last network is the best one
         with tqdm(total=config.calibration_cases * len(sources), desc="Calibration", disable=not progress) as bar:
             calibrate(
                 sources,

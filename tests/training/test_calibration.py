@@ -105,23 +105,35 @@ def test_the_better_of_two_networks_is_calibrated(
 ) -> None:
     other, out = tmp_path / "other.safetensors", tmp_path / "calibrated.safetensors"
     save_checkpoint(load_checkpoint(weights).model, other, {"step": 1}, "")
-    scores: list[float] = []
+    found: list[tuple[int, float]] = []
 
     def curves(model: object, cases: int, device: str, precision: str, progress: Progress, subsets: object) -> Curves:
         mean = np.zeros((len(THRESHOLDS), 3))
-        mean[4] = scores[0]
-        mean[3, 1] = scores.pop(0) + 0.1  # a better threshold of one region counts
+        threshold, score = found.pop(0)
+        mean[threshold] = score
         progress(cases, cases)
         return Curves(mean, mean)
 
     monkeypatch.setattr(calibration, "dice_curves", curves)
-    for found, step in (([0.5, 0.6], 1), ([0.6, 0.5], 0), ([0.5, 0.5], 0)):
-        scores[:] = found
+    for first, second, step, threshold in ((0.5, 0.6, 1, 0.55), (0.6, 0.5, 0, 0.4), (0.5, 0.5, 0, 0.4)):
+        found = [(2, first), (5, second)]
         seen: list[tuple[int, int]] = []
         best = calibrate([weights, other], out, 5, progress=lambda done, total, seen=seen: seen.append((done, total)))  # type: ignore[misc]
-        assert load_checkpoint(out).training["step"] == step
-        assert best.score == pytest.approx(max(found) + 0.1 / 3)
+        written = load_checkpoint(out).training
+        assert written["step"] == step
+        assert written["outputs_shifted_to"] == dict.fromkeys(("ET", "TC", "WT"), threshold)
+        assert best.score == pytest.approx(max(first, second))
         assert seen == [(5, 10), (10, 10)]
+
+
+def test_networks_are_compared_at_the_thresholds_that_they_get() -> None:
+    mean = np.full((len(THRESHOLDS), 3), 0.2)
+    mean[4] = 0.6  # one half
+    mean[8, 0] = 0.604  # better by less than counts: it stays at one half
+    mean[8, 1] = 0.7
+    curves = Curves(mean, mean)
+    assert curves.best() == {"ET": 0.5, "TC": 0.7, "WT": 0.5}
+    assert curves.score == pytest.approx((0.6 + 0.7 + 0.6) / 3)
 
 
 @pytest.fixture

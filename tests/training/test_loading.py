@@ -6,10 +6,14 @@ import os
 import pickle
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
+import lightning
 import pytest
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.training import loading
@@ -84,21 +88,64 @@ class Places(BatchStream):
         return Batch({"t1": torch.tensor([float(step), float(os.getpid())])}, torch.zeros(1, 3, 2, 2, 2))
 
 
-def test_a_loading_process_outlives_the_stops(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+class Listener(lightning.LightningModule):
+    """Learns nothing, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.told: list[list[int]] = []
+
+    def training_step(self, batch: Batch, index: int) -> torch.Tensor:
+        self.told.append(batch.images["t1"].long().tolist())
+        return self.weight.sum()
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Its batches are made in this process."""
+        assert int(batch.images["t1"][1]) == os.getpid()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_a_loading_process_outlives_the_stops(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(loading, "SimulatedBatches", Places)
-    run = replace(config, steps=10, validation_steps=4, checkpoint_steps=3)
-    batches = Batches(run, None, torch.device("cpu"))
-    trainer = SimpleNamespace(global_step=2, world_size=1, global_rank=0, limit_val_batches=0)
-    batches.trainer = trainer  # type: ignore[assignment]
-    stretches, processes = [], set()
-    while trainer.global_step < run.steps:
-        loader = batches.train_dataloader()
-        iter(loader)  # as Lightning does: once when it sets the loader up, and again when the epoch begins
-        told = [batch.images["t1"].long().tolist() for batch in loader]
-        assert len(told) == len(loader)
-        stretches.append([item for item, _ in told])
-        processes |= {process for _, process in told}
-        trainer.global_step += len(told)
-    assert stretches == [[2], [3], [4, 5], [6, 7], [8], [9]]
-    assert len(processes) == 1
-    assert processes.isdisjoint({os.getpid()})
+    monkeypatch.setattr(loading, "held_out_batches", lambda run, settings, device: Places(run, settings, 900_000, 2))
+    run, listener = replace(config, steps=10, validation_steps=4, checkpoint_steps=3), Listener()
+    trainer = lightning.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        max_steps=run.steps,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(listener, datamodule=Batches(run, None, torch.device("cpu")))
+    assert trainer.current_epoch == 6
+    assert [item for item, _ in listener.told] == list(range(10))
+    assert len({process for _, process in listener.told} - {os.getpid()}) == 1
+    assert os.getpid() not in {process for _, process in listener.told}
+
+
+def test_each_of_two_processes_gets_its_share_of_a_stretch(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "SimulatedBatches", Places)
+    monkeypatch.setattr(loading, "_loader", lambda dataset, workers, order: DataLoader(dataset, None, sampler=order))
+    run = replace(config, steps=7, validation_steps=3, checkpoint_steps=0)
+    items: list[list[list[int]]] = []
+    for rank in range(2):
+        batches, told = Batches(run, None, torch.device("cpu")), []
+        trainer = SimpleNamespace(global_step=2, world_size=2, global_rank=rank, limit_val_batches=0)
+        batches.trainer = trainer  # type: ignore[assignment]
+        for stop in (3, 6, 7):
+            told.append([int(batch.images["t1"][0]) for batch in batches.train_dataloader()])
+            trainer.global_step = stop
+        items.append([*told, list(batches.train_dataloader())])
+    assert items == [[[4], [6, 8, 10], [12], []], [[5], [7, 9, 11], [13], []]]
