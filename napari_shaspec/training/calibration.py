@@ -62,15 +62,22 @@ class Curves:
     @property
     def score(self) -> float:
         """Mean over regions, cases and subsets, with each region at the threshold of `best`."""
-        rows = [int(abs(THRESHOLDS - threshold).argmin()) for threshold in self.best().values()]
-        return float(self.mean[rows, range(len(rows))].mean())
+        places = self._places()
+        return float(self.mean[places, np.arange(len(places))].mean())
 
     def best(self) -> dict[str, float]:
         """For each region the threshold nearest to one half, of those as good as the best in the mean over subsets."""
+        return {
+            region.value: round(float(THRESHOLDS[place]), 2)
+            for region, place in zip(Region, self._places(), strict=True)
+        }
+
+    def _places(self) -> NDArray[np.intp]:
+        """Where the thresholds of `best` stand in `THRESHOLDS`."""
         by_distance = np.argsort(abs(THRESHOLDS - 0.5), kind="stable")
         good = self.mean >= self.mean.max(0) - AS_GOOD
-        places = by_distance[good[by_distance].argmax(0)]
-        return {region.value: round(float(THRESHOLDS[place]), 2) for region, place in zip(Region, places, strict=True)}
+        places: NDArray[np.intp] = by_distance[good[by_distance].argmax(0)]
+        return places
 
 
 def dice_curves(
@@ -176,6 +183,6 @@ def calibrate(  # noqa: PLR0913 (as of `dice_curves`)
                 progress(before + done, total * len(sources))
 
         measured.append(dice_curves(load_checkpoint(source).model, cases, device, precision, told, subsets))
-    best = max(range(len(sources)), key=lambda place: measured[place].score)
-    shift_outputs(sources[best], measured[best].best(), out, SURE)
-    return measured[best]
+    best, curves = max(zip(sources, measured, strict=True), key=lambda pair: pair[1].score)
+    shift_outputs(best, curves.best(), out, SURE)
+    return curves

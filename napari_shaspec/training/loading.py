@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import lightning
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.priority import step_back
@@ -42,19 +42,6 @@ class Shard(Dataset[Batch | ShaSpecError]):
             return error
 
 
-class Stretch(Sampler[int]):
-    """The items from one stop to the next: read anew at each, while loader, processes and what they hold stay."""
-
-    def __init__(self) -> None:
-        self.items = range(0)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-
 class Batches(lightning.LightningDataModule):
     """An epoch is the stretch to the next stop, and begins at the item where the last one ended.
 
@@ -74,8 +61,7 @@ class Batches(lightning.LightningDataModule):
         self.split = split
         self.device = device
         self.workers = workers
-        self._stretch = Stretch()
-        self._begin = 0
+        self._stretch: list[int] = []
         self._training: DataLoader[Any] | None = None
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -87,24 +73,24 @@ class Batches(lightning.LightningDataModule):
         """
         trainer = self.trainer
         assert trainer is not None
-        step, processes = trainer.global_step, trainer.world_size
+        step = trainer.global_step
         stop = next_stop(self.config, step)
         due = stop % self.config.validation_steps == 0 or stop == self.config.steps
         trainer.limit_val_batches = 1.0 if due else 0
+        self._stretch[:] = range(step, stop)  # the loader reads it whenever an epoch begins
         if self._training is None:
-            self._begin = step
-            self._training = self._rest_of_run(step, trainer.global_rank, processes)
-        self._stretch.items = range(step - self._begin, stop - self._begin)
+            self._training = self._whole_run(trainer.global_rank, trainer.world_size)
         return self._training
 
-    def _rest_of_run(self, step: int, rank: int, processes: int) -> DataLoader[Any]:
-        first, count = step * processes, (self.config.steps - step) * processes
+    def _whole_run(self, rank: int, processes: int) -> DataLoader[Any]:
+        """Every step of the run, of which the loader takes those of the present stretch."""
+        count = self.config.steps * processes
         stream: BatchStream
         if self.split:
-            stream = FolderCrops(self.config, self.split[0], first, count, processes=processes)
+            stream = FolderCrops(self.config, self.split[0], 0, count, processes=processes)
             workers = self.workers
         else:
-            stream = SimulatedBatches(self.config, TRAINING, first, count, self.device, processes=processes)
+            stream = SimulatedBatches(self.config, TRAINING, 0, count, self.device, processes=processes)
             workers = 1 if self.device.type == "cpu" else 0
         return _loader(Shard(stream, rank, processes), workers, self._stretch)
 
@@ -128,7 +114,7 @@ def next_stop(config: TrainConfig, step: int) -> int:
     return min(config.steps, *((step // interval + 1) * interval for interval in intervals))
 
 
-def _loader(dataset: Shard, workers: int, order: Sampler[int] | None = None) -> DataLoader[Any]:
+def _loader(dataset: Shard, workers: int, order: Iterable[int] | None = None) -> DataLoader[Any]:
     return DataLoader(
         dataset,
         batch_size=None,
