@@ -42,3 +42,7 @@ class Prediction:
     def volumes_ml(self, thresholds: Mapping[Region, float] = DEFAULT_THRESHOLDS) -> dict[Region, float]:
         """Volume of each region in millilitres."""
         return volumes_ml(self.masks(thresholds), self.grid.voxel_volume_mm3)
+
+    def at(self, index: tuple[int, int, int]) -> dict[Region, float]:
+        """The three probabilities at a voxel in file order."""
+        return {region: float(self.probabilities[(channel, *index)]) for channel, region in enumerate(Region)}

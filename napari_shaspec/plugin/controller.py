@@ -11,20 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.smoothing import Postprocessing
 from napari_shaspec.modalities import Modality
-from napari_shaspec.plugin.agreement_run import agreement_steps
 from napari_shaspec.plugin.case_run import case_steps, reference_steps
+from napari_shaspec.plugin.feature_requests import FeatureRequests
 from napari_shaspec.plugin.kept_network import KeptNetwork, NetworkRequest
 from napari_shaspec.plugin.latest import Latest, Start
 from napari_shaspec.plugin.layers import LayerSource
+from napari_shaspec.plugin.measures import Measures
 from napari_shaspec.plugin.painter import Painter
 from napari_shaspec.plugin.prediction_run import Asked, Loaded, Piece, postprocessing_steps
-from napari_shaspec.plugin.state import Agreement, Pinned, PluginState, Progress, Result, Status
-from napari_shaspec.regions import Region, labels_to_masks, volumes_ml
+from napari_shaspec.plugin.state import PluginState, Progress, Result, Status
+from napari_shaspec.regions import Region
 from napari_shaspec.reliability import confidence
 
 if TYPE_CHECKING:
@@ -65,18 +64,14 @@ class Controller:
         self._predict_when_ready = False
         self._notes_of_run: tuple[str, ...] = ()
         self._sources: dict[Modality, LayerSource] = {}
-        self._after_features: Callable[[dict[Modality, FeatureMap | None]], None] = lambda maps: None
-        self._without_features: Callable[[], None] = lambda: None
         self._reference: Latest[Case] = Latest(start, self._referenced, on_error=self._failed)
         self._case: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
         self._prediction: Latest[Piece | Loaded | Result] = Latest(
             start, self._received, on_error=self._prediction_failed
         )
         self._post: Latest[Result] = Latest(start, self._postprocessed, on_error=self._failed)
-        self._metrics: Latest[Mapping[Region, Agreement]] = Latest(start, self._measured, on_error=self._failed)
-        self._features: Latest[dict[Modality, FeatureMap | None]] = Latest(
-            start, self._deliver, on_error=self._features_failed
-        )
+        self._features = FeatureRequests(network, start, self._failed)
+        self.measures = Measures(state, painter, start, self._failed)
 
     # The case
 
@@ -106,7 +101,7 @@ class Controller:
             self._set_truth(truth)
             return
         self._sources = images
-        for running in (self._reference, self._prediction, self._post, self._features, self._metrics):
+        for running in (self._reference, self._prediction, self._post, self._features, self.measures):
             running.cancel()
         self.network.forget()
         kept = self._painter.clear()
@@ -149,7 +144,7 @@ class Controller:
         self.state.case = case
         self._note(self._notes_of_run)
         if self.state.result is not None:
-            self.labels_changed()
+            self.measures.refresh()
 
     # Modalities
 
@@ -200,15 +195,12 @@ class Controller:
             self._restart()
 
     def _restart(self) -> None:
-        computing = self._features.running
-        self._features.cancel()
         self.state.encoded = frozenset()
         if self.state.live and self.state.case is not None:
             self.predict()  # which cancels what runs, and whose result asks for maps again
         else:
             self.cancel(silently=True)
-            if computing:
-                self._without_features()
+            self._features.give_up()
 
     def predict(self) -> None:
         """Ask for the present subset; whatever runs is cancelled."""
@@ -249,7 +241,7 @@ class Controller:
         case, available = state.case, state.available
         if case is None or not available:
             return
-        for running in (self._features, self._post, self._metrics):
+        for running in (self._features, self._post, self.measures):
             running.cancel()
         self._say_kept(self._painter.begin(case.grid))
         post = Postprocessing(dict(state.thresholds), state.smooth)
@@ -265,7 +257,7 @@ class Controller:
             self._prediction.cancel()
             self.state.progress = Progress()
             self.state.status = Status.READY
-            self.labels_changed()
+            self.measures.refresh()
             if not silently:
                 self.state.message = "Cancelled. The labels show what was reached."
 
@@ -295,7 +287,7 @@ class Controller:
         state.progress = Progress()
         state.result = result
         state.status = Status.READY  # last: to be ready without a result is to have been cancelled, or to have failed
-        self.labels_changed()
+        self.measures.refresh()
         if self._catch_up():
             return  # it was not live yet when a modality was switched
         if (dict(result.thresholds), result.smooth) != (dict(state.thresholds), state.smooth):
@@ -308,7 +300,7 @@ class Controller:
     def _prediction_failed(self, error: Exception) -> None:
         self.state.progress = Progress()
         self.state.status = Status.READY
-        self.labels_changed()  # some tiles of the new answer may have been painted
+        self.measures.refresh()  # some tiles of the new answer may have been painted
         self._failed(error)
 
     def _failed(self, error: Exception) -> None:
@@ -348,44 +340,6 @@ class Controller:
                 "to save yours, select that layer, then File > Save Selected Layers."
             )
 
-    def labels_changed(self) -> None:
-        """The labels in the layer are others now: measure them again."""
-        state = self.state
-        labels = self._painter.labels()
-        if labels is None or state.case is None:
-            state.volumes_ml, state.agreement = {}, {}
-            return
-        state.volumes_ml = volumes_ml(labels_to_masks(labels), state.case.grid.voxel_volume_mm3)
-        if state.case.truth is None:
-            return
-        labels, truth, voxel_mm = labels.copy(), state.case.truth.data.astype(np.uint8), state.case.grid.voxel_mm
-        self._metrics.run(partial(agreement_steps, labels, truth, voxel_mm))
-
-    def _measured(self, agreement: Mapping[Region, Agreement]) -> None:
-        self.state.agreement = agreement
-
-    def probabilities_at(self, index: tuple[int, int, int]) -> Mapping[Region, float] | None:
-        """Of the finished prediction, at a voxel in file order."""
-        result = self.state.result
-        if result is None:
-            return None
-        values = result.prediction.probabilities[(slice(None), *index)]
-        return {region: float(values[channel]) for channel, region in enumerate(Region)}
-
-    # Comparing
-
-    def pin(self) -> None:
-        """Put the present labels aside to compare with."""
-        labels, result = self._painter.labels(), self.state.result
-        if labels is None or result is None:
-            self.state.message = "There are no labels to pin yet: predict first."
-            return
-        self.state.pinned = Pinned(labels.copy(), dict(self.state.volumes_ml), result.prediction.available)
-
-    def unpin(self) -> None:
-        """Stop comparing."""
-        self.state.pinned = None
-
     # Features
 
     def request_features(
@@ -399,24 +353,16 @@ class Controller:
         if case is None or not available:
             failed()
             return
-        self._after_features, self._without_features = deliver, failed
-        self._features.run(partial(self.network.feature_maps, self._request(case), choice, available))
+        self._features.ask(self._request(case), choice, available, deliver, failed)
 
     @property
     def computing_features(self) -> bool:
         """Whether maps that were requested are on their way."""
         return self._features.running
 
-    def _deliver(self, maps: dict[Modality, FeatureMap | None]) -> None:
-        self._after_features(maps)
-
-    def _features_failed(self, error: Exception) -> None:
-        self._without_features()
-        self._failed(error)
-
     def close(self) -> bool:
         """Stop everything; whether all threads have ended."""
-        kinds = (self._case, self._reference, self._prediction, self._post, self._metrics, self._features)
+        kinds = (self._case, self._reference, self._prediction, self._post, self.measures, self._features)
         for each in kinds:
             each.cancel()
         ended = [each.close(CLOSING_SECONDS) for each in kinds]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_shaspec.plugin.controller import Controller
 from napari_shaspec.plugin.overlay import Overlay
 from napari_shaspec.plugin.palette import LABEL_NAMES
+from napari_shaspec.plugin.state import Result
 from napari_shaspec.regions import Label
 
 
-def describe_place(world_mm: Sequence[float], overlay: Overlay, controller: Controller) -> str:
-    """One line for a place (z, y, x) of the world, as ``ED (oedema)   ET 2 %  TC 11 %  WT 96 %``."""
+def describe_place(world_mm: Sequence[float], overlay: Overlay, result: Result | None) -> str:
+    """One line for a place (z, y, x) of the world, as ``ED (oedema)   ET 2 %  TC 11 %  WT 96 %``.
+
+    Without a finished result there are no probabilities to tell.
+    """
     labels, placement = overlay.labels(), overlay.placement
     if labels is None or placement is None or len(world_mm) != 3:
         return "-"
@@ -19,8 +22,7 @@ def describe_place(world_mm: Sequence[float], overlay: Overlay, controller: Cont
     if index is None:
         return "outside the image"
     name = LABEL_NAMES[Label(int(labels[index]))] if int(labels[index]) in set(Label) else str(labels[index])
-    probabilities = controller.probabilities_at(index)
-    if probabilities is None:
+    if result is None:
         return name
-    shares = "  ".join(f"{region} {value:.0%}" for region, value in probabilities.items())
+    shares = "  ".join(f"{region} {value:.0%}" for region, value in result.prediction.at(index).items())
     return f"{name}   {shares}"

@@ -169,8 +169,8 @@ class ShaSpecWidget(Dock):
         self.run.cancel_clicked.connect(controller.cancel)
         self.run.model_chosen.connect(self._set_model)
         self.run.device_chosen.connect(self._set_device)
-        self.regions.pin_clicked.connect(controller.pin)
-        self.regions.unpin_clicked.connect(controller.unpin)
+        self.regions.pin_clicked.connect(controller.measures.pin)
+        self.regions.unpin_clicked.connect(controller.measures.unpin)
         self.overlay_panel.opacity_changed.connect(self._set_opacity)
         self.overlay_panel.region_changed.connect(
             lambda region, shown, filled: self.overlay.show_region(region, visible=shown, filled=filled)
@@ -361,10 +361,10 @@ class ShaSpecWidget(Dock):
         if self.overlay.take_changes():
             self.overlay.sync_regions()
             self.features.refresh_outlines()
-            self.controller.labels_changed()
+            self.controller.measures.refresh()
 
     def _on_mouse_move(self, viewer: object, event: object) -> None:
-        self.regions.set_cursor(describe_place(self.viewer.cursor.position, self.overlay, self.controller))
+        self.regions.set_cursor(describe_place(self.viewer.cursor.position, self.overlay, self.state.result))
 
     def _confirm(self, question: str) -> bool:
         answer = QMessageBox.question(self, "ShaSpec", question)

@@ -146,6 +146,8 @@ def test_the_answer_lies_on_the_source_grid_and_stays_within_the_brain(session: 
     assert set(np.unique(labels)) <= {0, 1, 2, 4}
     volumes = prediction.volumes_ml()
     assert volumes["ET"] <= volumes["TC"] <= volumes["WT"]
+    brightest = tuple(int(each) for each in np.unravel_index(prediction.probabilities[2].argmax(), labels.shape))
+    assert list(prediction.at(brightest).values()) == prediction.probabilities[(slice(None), *brightest)].tolist()
 
 
 def test_turning_the_file_turns_the_answer(model: ShaSpec, case: Case) -> None:

@@ -150,7 +150,7 @@ def test_switched_off_stays_off_when_another_image_comes(bench: Bench) -> None:
 def test_nothing_of_one_patient_is_left_on_the_next(bench: Bench) -> None:
     bench.load()
     bench.jobs.finish_all()
-    bench.controller.pin()
+    bench.controller.measures.pin()
     assert bench.painter.array is not None
     bench.state.live = False
     bench.load(patient="two")
@@ -195,7 +195,7 @@ def test_there_is_no_result_while_labels_are_of_two_subsets(bench: Bench) -> Non
     job.step()
     bench.controller.cancel()
     assert bench.state.result is None
-    bench.controller.pin()
+    bench.controller.measures.pin()
     assert bench.state.pinned is None
     assert bench.state.volumes_ml[Region.ET] == pytest.approx(3 * 7 * 8 / 1000)  # the half that is still the old one
 
@@ -235,7 +235,7 @@ def test_volumes_and_agreement_follow_edits(bench: Bench) -> None:
     assert bench.state.agreement[Region.WT].dice == pytest.approx(2 / 3)
     assert bench.painter.array is not None
     bench.painter.array[3:] = 0
-    bench.controller.labels_changed()
+    bench.controller.measures.refresh()
     bench.jobs.finish_all()
     assert bench.state.volumes_ml[Region.WT] == pytest.approx(3 * 7 * 8 / 1000)
     assert bench.state.agreement[Region.WT].dice == 1
@@ -244,17 +244,17 @@ def test_volumes_and_agreement_follow_edits(bench: Bench) -> None:
 
 def test_a_pin_keeps_its_own_copy(bench: Bench) -> None:
     bench.load()
-    bench.controller.pin()
+    bench.controller.measures.pin()
     assert bench.state.pinned is None
     assert "predict first" in bench.state.message
     bench.jobs.finish_all()
-    bench.controller.pin()
+    bench.controller.measures.pin()
     bench.controller.set_available(Modality.T1C, False)
     bench.jobs.finish_all()
     assert bench.state.pinned is not None
     assert bench.state.pinned.available == ALL
     assert set(np.unique(bench.state.pinned.labels)) == {4}
-    bench.controller.unpin()
+    bench.controller.measures.unpin()
     assert bench.state.pinned is None
 
 
@@ -265,13 +265,6 @@ def test_another_model_or_device_opens_another_session(bench: Bench, tmp_path: o
     bench.jobs.finish_all()
     assert len(bench.sessions) == 2
     assert bench.state.result is not None
-
-
-def test_probabilities_at_a_place(bench: Bench) -> None:
-    assert bench.controller.probabilities_at((0, 0, 0)) is None
-    bench.load()
-    bench.jobs.finish_all()
-    assert bench.controller.probabilities_at((5, 6, 7)) == pytest.approx(dict.fromkeys(Region, 0.9))
 
 
 def test_images_that_do_not_overlap_are_one_message(bench: Bench) -> None:
