@@ -25,6 +25,7 @@ from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.cases import CaseLayers
 from napari_shaspec.plugin.controller import CLOSING_SECONDS, Controller
+from napari_shaspec.plugin.derived_layers import ChangeLayer
 from napari_shaspec.plugin.exporting import feature_files, planned_files, save_function
 from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
@@ -82,6 +83,7 @@ class ShaSpecWidget(Dock):
             if remembered.weights:
                 self.state.message = f"{remembered.weights} is gone: the bundled weights are used instead."
         self.overlay = Overlay(viewer, remembered.opacity)
+        self.change = ChangeLayer(viewer)
         self.features = FeatureLayers(viewer)
         self.controller = Controller(self.state, self.overlay, start_thread, KeptNetwork(load_weights, open_session))
         self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
@@ -108,7 +110,7 @@ class ShaSpecWidget(Dock):
         self.run.set_model(remembered.weights_path)
         self.run.set_devices(tuple(dict.fromkeys(("auto", "cpu", remembered.device))), remembered.device)
         self.regions = RegionsPanel(state)
-        self.change_display = ChangeDisplay(state, self.overlay, self.regions)
+        self.change_display = ChangeDisplay(state, self.overlay, self.change, self.regions)
         self.overlay_panel = OverlayPanel(state, remembered.opacity)
         self.features_panel = FeaturesPanel(state)
         self.feature_display = FeatureDisplay(
@@ -173,7 +175,7 @@ class ShaSpecWidget(Dock):
         self.regions.unpin_clicked.connect(controller.measures.unpin)
         self.overlay_panel.opacity_changed.connect(self._set_opacity)
         self.overlay_panel.region_changed.connect(
-            lambda region, shown, filled: self.overlay.show_region(region, visible=shown, filled=filled)
+            lambda region, shown, filled: self.overlay.regions.show(region, visible=shown, filled=filled)
         )
         self.overlay_panel.postprocessing_changed.connect(controller.set_postprocessing)
         self.overlay.changed.connect(self._on_redraw)
@@ -346,7 +348,7 @@ class ShaSpecWidget(Dock):
 
     def _show_layers_of_result(self) -> None:
         for region, box in self.overlay_panel.shown.items():
-            self.overlay.show_region(
+            self.overlay.regions.show(
                 region, visible=box.isChecked(), filled=self.overlay_panel.filled[region].isChecked()
             )
         self.features.refresh_outlines()
@@ -359,7 +361,7 @@ class ShaSpecWidget(Dock):
         if self._closed or self.state.status is Status.RUNNING:
             return
         if self.overlay.take_changes():
-            self.overlay.sync_regions()
+            self.overlay.regions.update()
             self.features.refresh_outlines()
             self.controller.measures.refresh()
 
@@ -396,6 +398,7 @@ class ShaSpecWidget(Dock):
         self.layers.close()
         self.controller.close()
         self.overlay.close()
+        self.change.close()
         self.feature_display.close()
         # Qt keeps what is connected to it alive, and that must not be a viewer.
         self.viewer = None

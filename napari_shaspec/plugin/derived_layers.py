@@ -1,0 +1,164 @@
+"""Layers that follow from the labels: each region by itself, and what changed against labels that were pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, Role
+from napari_shaspec.plugin.palette import CHANGE_COLOURS, GAINED, LOST, REGION_COLOURS, flat_look
+from napari_shaspec.regions import Region, labels_to_masks
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+
+    from napari_shaspec.volume import Volume
+
+CHANGE_NAME = "Change"
+LINE_PIXELS = 2
+EVERYWHERE = (slice(None),) * 3
+
+_LOOKUP = dict(zip(Region, labels_to_masks(np.arange(256)).astype(np.uint8), strict=True))
+
+
+def region_mask(labels: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
+    """1 where a label map belongs to a region; a table is several times faster than comparisons."""
+    mask: NDArray[np.uint8] = _LOOKUP[region][labels]
+    return mask
+
+
+def change_map(labels: NDArray[np.uint8], pinned: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
+    """`GAINED` where a region is now and was not in the pinned labels, `LOST` where it was and is not, else 0."""
+    change: NDArray[np.uint8] = np.array([[0, GAINED], [LOST, 0]], np.uint8)[
+        region_mask(pinned, region), region_mask(labels, region)
+    ]
+    return change
+
+
+def add_labels(
+    viewer: ViewerModel, name: str, volume: Volume, look: Mapping[str, object], role: Role = Role.DERIVED
+) -> Labels:
+    """Show a volume of small numbers; the layer holds a view of its memory."""
+    placement = Placement.of(volume)
+    options = {**placement.keywords(), **look, "metadata": {TAG: LayerSource(volume, role=role)}, "name": name}
+    return viewer.add_labels(placement.to_display(volume.data), **options)
+
+
+def add_beside(viewer: ViewerModel, name: str, volume: Volume, look: Mapping[str, object]) -> Labels:
+    """The same for a layer that nobody paints on: what was selected stays so, for the brush."""
+    active = viewer.layers.selection.active
+    layer = add_labels(viewer, name, volume, look)
+    layer.editable = False
+    viewer.layers.selection.active = active
+    return layer
+
+
+class RegionLayers:
+    """A layer for each region that somebody has asked to see, true to the labels while it is visible.
+
+    Parameters
+    ----------
+    viewer
+        Layers are added to it when they are first shown.
+    labels
+        Gives the labels as they are now, in file order, and their grid; None where there are none.
+    """
+
+    def __init__(self, viewer: ViewerModel, labels: Callable[[], tuple[NDArray[np.uint8], Volume] | None]) -> None:
+        self._viewer = viewer
+        self._labels = labels
+        self._layers: dict[Region, Labels] = {}
+        self._masks: dict[Region, NDArray[np.uint8]] = {}
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def show(self, region: Region, *, visible: bool, filled: bool) -> None:
+        """Show a region as an outline or filled, or hide it; its layer is added when it is first shown."""
+        layer = self._layers.get(region)
+        if layer is None:
+            there = self._labels()
+            if not visible or there is None:
+                return
+            layer = self._add(region, *there)
+        layer.contour = 0 if filled else LINE_PIXELS
+        layer.opacity = 0.4 if filled else 1.0
+        layer.visible = visible
+
+    def update(self, place: tuple[slice, ...] = EVERYWHERE) -> None:
+        """The labels are others here: follow, and draw again."""
+        there = self._labels()
+        if there is None:
+            return
+        for region, layer in self._layers.items():
+            if layer.visible:  # keeping hidden ones up to date would cost a frame for each tile
+                self._masks[region][place] = region_mask(there[0][place], region)
+                layer.refresh()
+
+    def clear(self) -> None:
+        """Remove them all."""
+        mine, self._layers, self._masks = list(self._layers.values()), {}, {}
+        for layer in mine:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def close(self) -> None:
+        """Disconnect; the layers stay with the user."""
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._layers, self._masks, self._viewer = {}, {}, None
+
+    def _add(self, region: Region, labels: NDArray[np.uint8], grid: Volume) -> Labels:
+        mask = self._masks[region] = region_mask(labels, region)
+        layer = add_beside(self._viewer, region.value, grid.with_data(mask), flat_look({1: REGION_COLOURS[region]}))
+        layer.events.visible.connect(self._on_shown)
+        self._layers[region] = layer
+        return layer
+
+    def _on_shown(self, event: object = None) -> None:
+        self.update()
+
+    def _on_removed(self, event: object) -> None:
+        removed = getattr(event, "value", None)
+        for region, layer in list(self._layers.items()):
+            if removed is layer:
+                del self._layers[region]
+                del self._masks[region]
+
+
+class ChangeLayer:
+    """Where a region has grown or shrunk against the pinned labels.
+
+    Parameters
+    ----------
+    viewer
+        The layer is added to it when there is something to compare.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._layer: Labels | None = None
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def show(self, change: Volume) -> None:
+        """What `change_map` gave, on its grid."""
+        if self._layer is None:
+            look = flat_look(CHANGE_COLOURS) | {"opacity": 0.8}
+            self._layer = add_beside(self._viewer, CHANGE_NAME, change, look)
+        else:
+            self._layer.data = Placement.of(change).to_display(change.data)
+
+    def remove(self) -> None:
+        """Nothing to compare with any more."""
+        if self._layer is not None:
+            self._viewer.layers.remove(self._layer)  # which tells `_on_removed`
+
+    def close(self) -> None:
+        """Disconnect; the layer stays with the user."""
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._layer = self._viewer = None
+
+    def _on_removed(self, event: object) -> None:
+        if getattr(event, "value", None) is self._layer:
+            self._layer = None
