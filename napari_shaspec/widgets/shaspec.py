@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import (
-    QFrame,
-    QLabel,
-    QMessageBox,
-    QScrollArea,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
@@ -26,7 +16,7 @@ from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.cases import CaseLayers
 from napari_shaspec.plugin.controller import CLOSING_SECONDS, Controller
 from napari_shaspec.plugin.derived_layers import ChangeLayer
-from napari_shaspec.plugin.exporting import feature_files, planned_files, save_function
+from napari_shaspec.plugin.exporting import save_function
 from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
 from napari_shaspec.plugin.jobs import Jobs
@@ -37,24 +27,23 @@ from napari_shaspec.plugin.sessions import list_devices, load_weights, open_sess
 from napari_shaspec.plugin.state import PluginState, Status
 from napari_shaspec.plugin.threads import start_thread
 from napari_shaspec.widgets.change_display import ChangeDisplay
+from napari_shaspec.widgets.choices import Choices
 from napari_shaspec.widgets.drop import DropFilter
+from napari_shaspec.widgets.export_request import ExportRequest
 from napari_shaspec.widgets.feature_display import FeatureDisplay
 from napari_shaspec.widgets.features import FeaturesPanel
 from napari_shaspec.widgets.forms import ExportForm, OpenForm, SimulateForm
+from napari_shaspec.widgets.layout import fill_with_column, stacked, tabbed
 from napari_shaspec.widgets.leaving import Dock
 from napari_shaspec.widgets.modalities import ModalitiesPanel
 from napari_shaspec.widgets.offer import ReaderOffer
 from napari_shaspec.widgets.overlay import OverlayPanel
 from napari_shaspec.widgets.regions import RegionsPanel
 from napari_shaspec.widgets.run import RunPanel
+from napari_shaspec.widgets.settling import settle_timer
 
 if TYPE_CHECKING:
     from napari import Viewer
-
-    from napari_shaspec.model.checkpoint import Checkpoint
-
-SETTLE_MS = 120
-"""Layers that come within this time belong together; brush strokes within it are measured once."""
 
 WIDTH = 370
 
@@ -89,10 +78,9 @@ class ShaSpecWidget(Dock):
         self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
         self._closed = False
         self._pointed_at = -1
-        self._settle_layers = self._timer(self._update_layers)
+        self._settle_layers = settle_timer(self, self._update_layers)
         self.layers = CaseLayers(viewer, self.controller, self._settle_layers.start)
-        self._settle_edits = self._timer(self._measure)
-        self._settle_opacity = self._timer(self._remember_opacity)
+        self._settle_edits = settle_timer(self, self._measure)
         self.jobs = Jobs(self.state, start_thread, self._add_layer, self._settle_layers.start, _notify)
         self._build(remembered)
         self._connect()
@@ -116,64 +104,33 @@ class ShaSpecWidget(Dock):
         self.feature_display = FeatureDisplay(
             self.features_panel, self.features, self.controller, self.overlay, self.layers
         )
+        self.choices = Choices(self.run, self.overlay_panel, self.controller, self.overlay, self.jobs)
+        self.exporting = ExportRequest(self, state, self.overlay, self.features, self.jobs)
         self.open_form = OpenForm(self.open_paths)
-        self.export_form = ExportForm(remembered.label_convention, self.export)
+        self.export_form = ExportForm(remembered.label_convention, self.exporting.export)
         self.simulate_form = SimulateForm(self.simulate)
-        self.tabs = QTabWidget()
-        self.tabs.setObjectName("tabs")
-        self.tabs.addTab(self.overlay_panel, "Overlay")
-        self.tabs.addTab(self.features_panel, "Feature maps")
-        self.tabs.addTab(self.export_form.native, "Export")
-        cases = QWidget()
-        column = QVBoxLayout(cases)
-        column.addWidget(self.open_form.native)
-        column.addWidget(self.simulate_form.native)
-        column.addStretch(1)
-        self.tabs.addTab(cases, "Open")
         self.offer = ReaderOffer(open_question=remembered.offer_reader)
-
-        inside = QWidget()
-        stack = QVBoxLayout(inside)
-        stack.setContentsMargins(6, 6, 6, 6)
-        stack.addWidget(self.offer)
-        stack.addWidget(_title("Modalities"))
-        stack.addWidget(self.modalities)
-        stack.addWidget(_title("Prediction"))
-        stack.addWidget(self.run)
-        stack.addWidget(_title("Regions"))
-        stack.addWidget(self.regions)
-        stack.addWidget(self.tabs)
-        stack.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidget(inside)
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scroll)
+        self.tabs = tabbed(
+            {
+                "Overlay": self.overlay_panel,
+                "Feature maps": self.features_panel,
+                "Export": self.export_form.native,
+                "Open": stacked(self.open_form.native, self.simulate_form.native),
+            }
+        )
+        sections = {"Modalities": self.modalities, "Prediction": self.run, "Regions": self.regions}
+        fill_with_column(self, [("", self.offer), *sections.items(), ("", self.tabs)])
         self.setMinimumWidth(WIDTH)
-
-    def _timer(self, slot: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(SETTLE_MS)
-        timer.timeout.connect(slot)
-        return timer
 
     def _connect(self) -> None:
         controller = self.controller
         self.modalities.toggled.connect(controller.set_available)
         self.modalities.soloed.connect(controller.solo)
         self.modalities.layer_chosen.connect(self._choose_layer)
-        self.run.live_changed.connect(self._set_live)
         self.run.run_clicked.connect(controller.predict)
         self.run.cancel_clicked.connect(controller.cancel)
-        self.run.model_chosen.connect(self._set_model)
-        self.run.device_chosen.connect(self._set_device)
         self.regions.pin_clicked.connect(controller.measures.pin)
         self.regions.unpin_clicked.connect(controller.measures.unpin)
-        self.overlay_panel.opacity_changed.connect(self._set_opacity)
         self.overlay_panel.region_changed.connect(
             lambda region, shown, filled: self.overlay.regions.show(region, visible=shown, filled=filled)
         )
@@ -227,26 +184,6 @@ class ShaSpecWidget(Dock):
         """Predict now, or as soon as the case is put together."""
         self.controller.predict_when_ready()
 
-    def export(self, path: Path, form: str, probabilities: bool, features: bool) -> None:
-        """Write labels and what else was asked for; files that exist are replaced only after a question."""
-        result, case = self.state.result, self.state.case
-        labels = self.overlay.labels()
-        if result is None or labels is None or case is None:
-            self.jobs.tell("There is nothing to export yet: predict first.")
-            return
-        if not path.name:
-            self.jobs.tell("Choose a file name for the labels first, such as seg.nii.gz.")
-            return
-        if self.jobs.exporting:
-            self.jobs.tell("The files before are still being written: wait for their message.")
-            return
-        pictures = feature_files(path, form, self.features.maps if features else {})
-        existing = [each.name for each in planned_files(path, form, probabilities, pictures) if each.exists()]
-        if existing and not self._confirm(f"Replace {', '.join(existing)}?"):
-            return
-        settings.remember(label_convention=form)
-        self.jobs.export(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
-
     def simulate(self, seed: int, voxel_mm: float) -> None:
         """Draw a simulated case in a thread, and open it as layers."""
         button = self.simulate_form.button
@@ -263,29 +200,6 @@ class ShaSpecWidget(Dock):
     def _choose_layer(self, modality: Modality, name: str | None) -> None:
         self.layers.choose(modality, name)
         self._update_layers()
-
-    def _set_live(self, live: bool) -> None:
-        settings.remember(live=live)
-        self.controller.set_live(live)
-
-    def _set_model(self, weights: Path | None) -> None:
-        self.jobs.load_weights(weights, self._use_model)
-
-    def _use_model(self, weights: Path | None, checkpoint: Checkpoint) -> None:
-        self.run.set_model(weights)
-        settings.remember(weights="" if weights is None else str(weights))
-        self.controller.set_model(weights, checkpoint)
-
-    def _set_device(self, device: str) -> None:
-        settings.remember(device=device)
-        self.controller.set_device(device)
-
-    def _set_opacity(self, opacity: float) -> None:
-        self.overlay.set_opacity(opacity)
-        self._settle_opacity.start()
-
-    def _remember_opacity(self) -> None:
-        settings.remember(opacity=self.overlay_panel.opacity.value() / 100)
 
     # What happens
 
@@ -368,10 +282,6 @@ class ShaSpecWidget(Dock):
     def _on_mouse_move(self, viewer: object, event: object) -> None:
         self.regions.set_cursor(describe_place(self.viewer.cursor.position, self.overlay, self.state.result))
 
-    def _confirm(self, question: str) -> bool:
-        answer = QMessageBox.question(self, "ShaSpec", question)
-        return bool(answer == QMessageBox.StandardButton.Yes)
-
     # The end
 
     def shut_down(self) -> None:
@@ -382,7 +292,7 @@ class ShaSpecWidget(Dock):
         self.closing.emit()
         self._settle_layers.stop()
         self._settle_edits.stop()
-        self._settle_opacity.stop()
+        self.choices.close()
         self._drops.remove()
         self._window.end()
         self.overlay.changed.disconnect(self._on_redraw)
@@ -408,9 +318,3 @@ def _notify(text: str) -> None:
     from napari.utils.notifications import show_warning
 
     show_warning(text)
-
-
-def _title(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setStyleSheet("font-weight: bold; margin-top: 4px")
-    return label

@@ -267,7 +267,7 @@ def test_the_report_makes_the_same_file_again(loaded: ShaSpecWidget, tmp_path: P
     result = loaded.state.result
     click(loaded, "available_t1", qtbot)
     finished(loaded, qtbot, result)
-    loaded.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
+    loaded.exporting.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
     qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote"), timeout=LONG_MS)
     assert run_command(["predict", "--from", str(tmp_path / "seg.json"), "--out", str(tmp_path / "again.nii.gz")]) == 0
     assert (tmp_path / "again.nii.gz").read_bytes() == (tmp_path / "seg.nii.gz").read_bytes()
@@ -287,13 +287,13 @@ def test_export_asks_before_it_replaces(
 
     monkeypatch.setattr(QMessageBox, "question", answer)
     (tmp_path / "seg.nii.gz").write_text("mine")
-    loaded.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
+    loaded.exporting.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
     assert asked == ["Replace seg.nii.gz?"]
     assert (tmp_path / "seg.nii.gz").read_text() == "mine"
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     flair = case_folder / "patient_flair.nii.gz"
     before = flair.read_bytes()
-    loaded.export(flair, "1-2-4", False, False)
+    loaded.exporting.export(flair, "1-2-4", False, False)
     qtbot.waitUntil(lambda: loaded.state.message != "Writing...", timeout=LONG_MS)
     assert "apart from the case" in loaded.state.message
     assert flair.read_bytes() == before
@@ -579,7 +579,7 @@ def test_the_label_map_of_an_expert_is_never_replaced(
     panel.open_paths([str(truth)])  # after the result whose labels are saved
     qtbot.waitUntil(lambda: panel.state.case.truth is not None, timeout=LONG_MS)
     before = truth.read_bytes()
-    panel.export(truth, "1-2-4", False, False)
+    panel.exporting.export(truth, "1-2-4", False, False)
     qtbot.waitUntil(lambda: "apart from the case" in panel.state.message, timeout=LONG_MS)
     with pytest.raises(ShaSpecError, match="apart from the case"):
         panel.overlay.layer.save(str(truth), plugin="napari-shaspec")

@@ -1,0 +1,68 @@
+"""From the export form to files: says what is missing, and asks before anything is replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QMessageBox, QWidget
+
+from napari_shaspec.plugin import settings
+from napari_shaspec.plugin.exporting import feature_files, planned_files
+
+if TYPE_CHECKING:
+    from napari_shaspec.plugin.feature_layers import FeatureLayers
+    from napari_shaspec.plugin.jobs import Jobs
+    from napari_shaspec.plugin.overlay import Overlay
+    from napari_shaspec.plugin.state import PluginState
+
+
+class ExportRequest:
+    """Exports what is shown now.
+
+    Parameters
+    ----------
+    dock
+        Questions appear over it.
+    state
+        Has the case and its result.
+    overlay
+        Has the labels, edits included.
+    features
+        Has the feature maps.
+    jobs
+        Writes in a thread, and tells.
+    """
+
+    def __init__(
+        self, dock: QWidget, state: PluginState, overlay: Overlay, features: FeatureLayers, jobs: Jobs
+    ) -> None:
+        self._dock = dock
+        self._state = state
+        self._overlay = overlay
+        self._features = features
+        self._jobs = jobs
+
+    def export(self, path: Path, form: str, probabilities: bool, features: bool) -> None:
+        """Write labels and what else was asked for; files that exist are replaced only after a question."""
+        result, case = self._state.result, self._state.case
+        labels = self._overlay.labels()
+        if result is None or labels is None or case is None:
+            self._jobs.tell("There is nothing to export yet: predict first.")
+            return
+        if not path.name:
+            self._jobs.tell("Choose a file name for the labels first, such as seg.nii.gz.")
+            return
+        if self._jobs.exporting:
+            self._jobs.tell("The files before are still being written: wait for their message.")
+            return
+        pictures = feature_files(path, form, self._features.maps if features else {})
+        existing = [each.name for each in planned_files(path, form, probabilities, pictures) if each.exists()]
+        if existing and not self._confirm(f"Replace {', '.join(existing)}?"):
+            return
+        settings.remember(label_convention=form)
+        self._jobs.export(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
+
+    def _confirm(self, question: str) -> bool:
+        answer = QMessageBox.question(self._dock, "ShaSpec", question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
