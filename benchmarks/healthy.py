@@ -54,7 +54,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=3, help="as of `napari-shaspec simulate --healthy`")
     parser.add_argument("--voxel-mm", type=float, default=1.5)
     parser.add_argument("--settings", choices=list(SETTINGS), default="held-out")
-    parser.add_argument("--template", action="store_true", help="the T1 average of ICBM 152 instead")
+    parser.add_argument(
+        "--template",
+        action="store_true",
+        help="the T1 average of ICBM 152 instead: count, seed, voxels and settings do not matter then",
+    )
     parser.add_argument("--precision", choices=["auto", "float32"], default="auto")
     options = parser.parse_args()
     model = load_checkpoint(options.weights).model

@@ -151,8 +151,9 @@ class ChangeLayer:
 
     def remove(self) -> None:
         """Nothing to compare with any more."""
-        if self._layer is not None:
-            self._viewer.layers.remove(self._layer)  # which tells `_on_removed`
+        layer, self._layer = self._layer, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
 
     def close(self) -> None:
         """Disconnect; the layer stays with the user."""

@@ -1,4 +1,4 @@
-"""Feature maps on demand: the newest request is answered, or its asker is told that no maps will come."""
+"""Feature maps on demand: the newest request is answered, or its asker told that none will come, unless cancelled."""
 
 from __future__ import annotations
 
@@ -48,12 +48,15 @@ class FeatureRequests:
         deliver: Callable[[dict[Modality, FeatureMap | None]], None],
         withdraw: Callable[[], None],
     ) -> None:
-        """Compute the maps of all modalities, and ``deliver`` them on this thread; ``withdraw`` if none will come."""
+        """Compute the maps of all modalities, and ``deliver`` them on this thread.
+
+        ``withdraw`` is called after an error and by `give_up`; a newer request, or `cancel`, drops this one silently.
+        """
         self._deliver, self._withdraw = deliver, withdraw
         self._run.run(partial(self._network.feature_maps, request, choice, available))
 
     def cancel(self) -> None:
-        """Whoever cancels sees to it that maps are asked for again."""
+        """Drop the request silently: maps are asked for again with the next labels, or nobody wants them."""
         self._run.cancel()
 
     def give_up(self) -> None:

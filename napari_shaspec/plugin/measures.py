@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
+from psygnal import Signal
 
 from napari_shaspec.plugin.agreement_run import agreement_steps
 from napari_shaspec.plugin.latest import Latest, Start
@@ -29,6 +30,9 @@ class Measures:
         Called with what went wrong there.
     """
 
+    refreshed = Signal()
+    """Volumes are those of the present labels; they may be the same as before where the labels are not."""
+
     def __init__(
         self, state: PluginState, painter: Painter, start: Start, on_error: Callable[[Exception], None]
     ) -> None:
@@ -42,8 +46,10 @@ class Measures:
         labels = self._painter.labels()
         if labels is None or state.case is None:
             state.volumes_ml, state.agreement = {}, {}
+            self.refreshed.emit()
             return
         state.volumes_ml = volumes_ml(labels_to_masks(labels), state.case.grid.voxel_volume_mm3)
+        self.refreshed.emit()
         if state.case.truth is None:
             return
         labels, truth, voxel_mm = labels.copy(), state.case.truth.data.astype(np.uint8), state.case.grid.voxel_mm

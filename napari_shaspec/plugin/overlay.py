@@ -53,6 +53,9 @@ class Overlay:
     changed = Signal()
     """The labels may be others now: the brush, undo, or any redraw."""
 
+    cleared = Signal()
+    """There are no labels any more; new ones may come at once."""
+
     def __init__(self, viewer: ViewerModel, opacity: float = 0.5) -> None:
         self._viewer = viewer
         self._opacity = opacity
@@ -142,6 +145,7 @@ class Overlay:
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
         self.regions.clear()
+        self.cleared.emit()
         return kept
 
     def close(self) -> None:

@@ -38,6 +38,7 @@ class ChangeDisplay:
         self._layer = layer
         self._panel = panel
         panel.change_region_chosen.connect(self.refresh)
+        overlay.cleared.connect(layer.remove)
 
     def refresh(self, *_: object) -> None:
         """Compare again; without anything to compare with, take away what is there."""

@@ -47,7 +47,7 @@ class Choices:
         overlay_panel.opacity_changed.connect(self._set_opacity)
 
     def close(self) -> None:
-        """Nothing is remembered from now on."""
+        """What the opacity's slider has come to is not waited for any more."""
         self._settle_opacity.stop()
 
     def _set_live(self, live: bool) -> None:

@@ -105,9 +105,9 @@ class ShaSpecWidget(Dock):
             self.features_panel, self.features, self.controller, self.overlay, self.layers
         )
         self.choices = Choices(self.run, self.overlay_panel, self.controller, self.overlay, self.jobs)
-        self.exporting = ExportRequest(self, state, self.overlay, self.features, self.jobs)
+        self.export_request = ExportRequest(self, state, self.overlay, self.features, self.jobs)
         self.open_form = OpenForm(self.open_paths)
-        self.export_form = ExportForm(remembered.label_convention, self.exporting.export)
+        self.export_form = ExportForm(remembered.label_convention, self.export_request.export)
         self.simulate_form = SimulateForm(self.simulate)
         self.offer = ReaderOffer(open_question=remembered.offer_reader)
         self.tabs = tabbed(
@@ -136,10 +136,10 @@ class ShaSpecWidget(Dock):
         )
         self.overlay_panel.postprocessing_changed.connect(controller.set_postprocessing)
         self.overlay.changed.connect(self._on_redraw)
+        controller.measures.refreshed.connect(self.change_display.refresh)
         self._listening = self.state.listen(
             result=self._on_result,
             pinned=self.change_display.refresh,
-            volumes_ml=self.change_display.refresh,
             available=self._on_available,
             case=self._on_case,
             status=self._on_status,
@@ -296,6 +296,7 @@ class ShaSpecWidget(Dock):
         self._drops.remove()
         self._window.end()
         self.overlay.changed.disconnect(self._on_redraw)
+        self.controller.measures.refreshed.disconnect(self.change_display.refresh)
         self.state.forget(self._listening)
         layers = self.viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.renamed):

@@ -29,6 +29,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import Checkpoint, load_checkpoint
 from napari_shaspec.model.shaspec import Encoding
 from napari_shaspec.plugin import settings
+from napari_shaspec.plugin.hover import describe_place
 from napari_shaspec.plugin.layers import Placement
 from napari_shaspec.plugin.state import PluginState, Status
 from napari_shaspec.plugin.writer import write_labels
@@ -267,7 +268,7 @@ def test_the_report_makes_the_same_file_again(loaded: ShaSpecWidget, tmp_path: P
     result = loaded.state.result
     click(loaded, "available_t1", qtbot)
     finished(loaded, qtbot, result)
-    loaded.exporting.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
+    loaded.export_request.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
     qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote"), timeout=LONG_MS)
     assert run_command(["predict", "--from", str(tmp_path / "seg.json"), "--out", str(tmp_path / "again.nii.gz")]) == 0
     assert (tmp_path / "again.nii.gz").read_bytes() == (tmp_path / "seg.nii.gz").read_bytes()
@@ -287,13 +288,13 @@ def test_export_asks_before_it_replaces(
 
     monkeypatch.setattr(QMessageBox, "question", answer)
     (tmp_path / "seg.nii.gz").write_text("mine")
-    loaded.exporting.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
+    loaded.export_request.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
     assert asked == ["Replace seg.nii.gz?"]
     assert (tmp_path / "seg.nii.gz").read_text() == "mine"
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     flair = case_folder / "patient_flair.nii.gz"
     before = flair.read_bytes()
-    loaded.exporting.export(flair, "1-2-4", False, False)
+    loaded.export_request.export(flair, "1-2-4", False, False)
     qtbot.waitUntil(lambda: loaded.state.message != "Writing...", timeout=LONG_MS)
     assert "apart from the case" in loaded.state.message
     assert flair.read_bytes() == before
@@ -418,6 +419,20 @@ def test_pin_and_compare(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     assert "Change" not in loaded.viewer.layers
 
 
+def test_a_comparison_goes_with_labels_that_are_taken_away_and_comes_above_new_ones(
+    loaded: ShaSpecWidget, qtbot: QtBot
+) -> None:
+    click(loaded, "pin", qtbot)
+    layers, result = loaded.viewer.layers, loaded.state.result
+    assert "Change" in layers
+    layers.remove("ShaSpec labels")
+    loaded.predict()
+    assert "Change" not in layers  # of labels that are gone, over those that are only coming
+    finished(loaded, qtbot, result)  # with the volumes of before
+    assert layers.index("Change") > layers.index("ShaSpec labels")
+    assert not layers["Change"].data.any()
+
+
 def test_regions_are_layers_of_their_own(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     assert "TC" not in loaded.viewer.layers
     click(loaded, "show_TC", qtbot)
@@ -445,8 +460,10 @@ def test_what_is_under_the_cursor(loaded: ShaSpecWidget) -> None:
     for callback in loaded.viewer.mouse_move_callbacks:
         callback(loaded.viewer, None)
     index = Placement.of(loaded.state.case.grid).file_index(layer.data_to_world(place))
-    share = loaded.state.result.prediction.probabilities[(0, *index)]
-    assert f"ET (enhancing tumour)   ET {share:.0%}" in loaded.regions.cursor_line.text()
+    shares = loaded.state.result.prediction.probabilities[(slice(None), *index)]
+    beside = "  ".join(f"{region} {share:.0%}" for region, share in zip(("ET", "TC", "WT"), shares, strict=True))
+    assert loaded.regions.cursor_line.text().endswith(f"ET (enhancing tumour)   {beside}")
+    assert describe_place(loaded.viewer.cursor.position, loaded.overlay, None) == "ET (enhancing tumour)"
 
 
 def test_a_broken_file_is_one_message(loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot) -> None:
@@ -579,7 +596,7 @@ def test_the_label_map_of_an_expert_is_never_replaced(
     panel.open_paths([str(truth)])  # after the result whose labels are saved
     qtbot.waitUntil(lambda: panel.state.case.truth is not None, timeout=LONG_MS)
     before = truth.read_bytes()
-    panel.exporting.export(truth, "1-2-4", False, False)
+    panel.export_request.export(truth, "1-2-4", False, False)
     qtbot.waitUntil(lambda: "apart from the case" in panel.state.message, timeout=LONG_MS)
     with pytest.raises(ShaSpecError, match="apart from the case"):
         panel.overlay.layer.save(str(truth), plugin="napari-shaspec")
