@@ -26,6 +26,14 @@ class ShaSpecError(Exception):
         return type(self), (self.expected, self.found, self.action)
 
 
+def nothing_at(path: Path, expected: str) -> ShaSpecError:
+    """There is no such file; of a link it is said that it leads nowhere, as those of git-annex do before a download."""
+    if path.is_symlink():
+        found = f"a link to {path.readlink()}, where nothing is"
+        return ShaSpecError(f"{expected} at {path}", found, "Fetch what it leads to, or remove the link")
+    return ShaSpecError(f"{expected} at {path}", "nothing", "Check the path")
+
+
 def unreadable(path: Path, error: OSError) -> ShaSpecError:
     """The system would not give a file's bytes."""
     return ShaSpecError(f"to read {path}", error.strerror or str(error), "Check the path and permissions")

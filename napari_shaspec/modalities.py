@@ -151,6 +151,14 @@ def patient_part(filename: str | Path) -> str:
     return stem
 
 
+def bids_entity(filename: str | Path, entity: str) -> str:
+    """``sub-01`` for ``sub``, in lower case; empty where the name does not have the entity, or is none of BIDS."""
+    stem = file_stem(filename).lower()
+    if not _BIDS.match(stem):
+        return ""
+    return next((part for part in stem.split("_") if part.startswith(f"{entity}-")), "")
+
+
 def file_stem(filename: str | Path) -> str:
     """The name without folder and without ``.nii`` or ``.nii.gz``."""
     return re.sub(r"\.nii(\.gz)?$", "", PurePath(filename).name, flags=re.IGNORECASE)

@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from sklearn.metrics import silhouette_score
 
+from napari_shaspec import __version__
 from napari_shaspec.cli.ablate import Kind
 from napari_shaspec.cli.app import run
 from napari_shaspec.cli.simulate import Settings, case_seed
@@ -490,6 +491,22 @@ def test_evaluate_goes_on_after_a_broken_case(case: Path, weights: Path, tmp_pat
     assert "| T1 | 1 |" in out
 
 
+def test_evaluate_notices_the_networks_own_answer(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    (case / "BraTS_1_seg.nii.gz").unlink()
+    made = case / "BraTS_1_seg.nii.gz"
+    assert say("predict", case, "--out", made, "--weights", weights)[0] == 0
+    assert labels_of(made).any()
+    _, _, err = say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)
+    assert "BraTS_1: the label map is exactly what the network answers from flair+t1+t1c+t2" in err
+
+
+def test_evaluate_says_why_its_only_case_is_none(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    shutil.copy(case / "BraTS_1_seg.nii.gz", case / "seg.nii.gz")
+    code, _, err = say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)
+    assert code == 1
+    assert "at most one label map" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -675,7 +692,7 @@ def test_weights_do_not_tell_where_they_were_made() -> None:
 def test_info_tells_versions_devices_and_weights(weights: Path, say: Say) -> None:
     code, out, err = say("info", "--weights", weights)
     assert (code, err) == (0, "")
-    facts = dict(line.split(maxsplit=1) for line in out.splitlines() if not line.startswith("device"))
+    facts = dict(line.split(maxsplit=1) for line in out.splitlines() if line and not line.startswith("device"))
     assert facts["torch"] == torch.__version__
     assert re.fullmatch(r"[0-9a-f]{64}", facts["sha256"])
     assert facts["weights"] == str(weights)
@@ -684,6 +701,29 @@ def test_info_tells_versions_devices_and_weights(weights: Path, say: Say) -> Non
     assert (facts["commit"], facts["seconds"], facts["validation"]) == ("abc123", "7", "dice_WT 0.5")
     assert re.search(r"^device cpu +works, (bfloat16|float32) by default$", out, re.MULTILINE)
     assert out.count(SIMULATED_STATEMENT) == 1
+
+
+def test_info_shows_what_weights_started_from(tmp_path: Path, say: Say) -> None:
+    before = {"commit": "def456", "earlier": [{"step": 3}], "outputs_shifted_to": {"ET": 0.4}}
+    training = {
+        "commit": "abc123",
+        "train_config": {"seed": 1},
+        "started_from": {"sha256": "f" * 64, "training": before},
+    }
+    save_checkpoint(ShaSpec(ModelConfig(widths=(4, 8))), tmp_path / "w.safetensors", training)
+    _, out, _ = say("info", "--weights", tmp_path / "w.safetensors")
+    first, second = out.partition("how they were trained\n")[2].split("\n\n")
+    assert first.splitlines() == ["commit              abc123"]
+    assert second.splitlines() == [
+        f"started from        {'f' * 64}",
+        "commit              def456",
+        "earlier             1 start before, in the header of the file",
+        "outputs shifted to  ET 0.4",
+    ]
+
+
+def test_version(say: Say) -> None:
+    assert say("--version") == (0, f"napari-shaspec {__version__}\n", "")
 
 
 def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
@@ -724,6 +764,27 @@ def test_interruption_is_one_line(weights: Path, say: Say, monkeypatch: pytest.M
     monkeypatch.setattr("napari_shaspec.model.checkpoint.load_checkpoint", interrupt)
     code, _, err = say("info", "--weights", weights)
     assert (code, err) == (130, "Stopped.\n")
+
+
+def test_asked_to_end_it_leaves_nothing_half_written(tmp_path: Path) -> None:
+    code = """
+import signal, sys
+from pathlib import Path
+from napari_shaspec.cli import app
+from napari_shaspec.io.atomic import replacing
+
+def run(arguments):
+    with replacing(Path(arguments[0])) as place:
+        place.write_bytes(b"half")
+        signal.raise_signal(signal.SIGTERM)
+
+app.run = run
+app.main()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "seg.nii.gz")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "", "Stopped.\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_exit_codes_and_single_lines_reach_the_shell(tmp_path: Path) -> None:

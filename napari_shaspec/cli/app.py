@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from napari_shaspec import __version__
 from napari_shaspec.cli.ablate import ablate
 from napari_shaspec.cli.avmnist import avmnist
 from napari_shaspec.cli.cohort import cohort
@@ -61,8 +63,17 @@ for command in COMMANDS:
     app.command()(command)
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def shaspec(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which version this is.")
+    ] = False,
     debug: Annotated[bool, typer.Option(DEBUG, help="Show where an error comes from; anywhere on the line.")] = False,
 ) -> None:
     """Segment gliomas on brain MRI with whichever of FLAIR, T1, T1c and T2 exist (ShaSpec, CVPR 2023)."""
@@ -105,7 +116,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point."""
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(run(sys.argv[1:]))
+
+
+def _end(number: int, frame: object) -> None:
+    """Asked to end, by a scheduler whose time is up for one: leave as after Ctrl-C, with half-written files removed."""
+    say("Stopped.")
+    sys.exit(128 + number)
 
 
 def _failed(message: str, code: int) -> int:

@@ -13,11 +13,14 @@ from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Preci
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, staged
+from napari_shaspec.modalities import subset_name
 
 if TYPE_CHECKING:
     from napari_shaspec.evaluation.subsets import Score, Variant
     from napari_shaspec.io.cases import CaseFiles
+    from napari_shaspec.modalities import Modality
     from napari_shaspec.model.checkpoint import Checkpoint
+    from napari_shaspec.volume import Case
 
 BUNDLED = "bundled"
 
@@ -135,6 +138,9 @@ def _with_truth(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
         if files.truth is None and files.refusal is None:
             say(f"{files.name} skipped: it has no label map.")
     kept = [files for files in cases if files.truth is not None or files.refusal is not None]
+    refusals = [files.refusal for files in kept if files.refusal is not None]
+    if refusals and len(refusals) == len(kept):
+        raise refusals[0]
     if not any(files.truth for files in kept):
         raise ShaSpecError(
             "at least one case with a label map",
@@ -163,7 +169,19 @@ def _scores(network: _Network, files: CaseFiles, position: str) -> list[Score]:
         )
     for note in session.notes:
         say(f"{case.name}: {note}")
+    if copied := _exactly_answered(case, scores):
+        say(f"{case.name}: the label map is exactly what the network answers from {copied}: its own output, perhaps?")
     return scores
+
+
+def _exactly_answered(case: Case, scores: Sequence[Score]) -> str:
+    """The subset whose answer is the label map, voxel by voxel, if there is tumour in it; else nothing."""
+    if case.truth is None or not case.truth.data.any():
+        return ""
+    dice: dict[tuple[frozenset[Modality], Variant], list[float]] = {}
+    for score in scores:
+        dice.setdefault((score.available, score.variant), []).append(score.dice)
+    return next((subset_name(available) for (available, _), values in dice.items() if min(values) == 1.0), "")
 
 
 def _write_tables(scores: Sequence[Score], places: Sequence[Path], *, published: bool) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
+from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.feature_choice import ENCODED
 from napari_shaspec.io.atomic import check_output, staged
 
@@ -118,7 +119,10 @@ def _measured(checkpoint: Checkpoint, files: CaseFiles, device: str, precision: 
     from napari_shaspec.inference.feature_points import CaseFeatures, case_features
     from napari_shaspec.inference.session import Session
 
-    case = files.read()
+    try:
+        case = files.read()
+    except ShaSpecError as error:  # files of several cases may have the same name
+        raise ShaSpecError(f"{error.expected} (case {files.name})", error.found, error.action) from error
     for note in case.notes:
         say(f"{case.name}: {note}")
     session = Session(checkpoint.model, case, device=device, precision=precision.value)

@@ -41,20 +41,36 @@ def info(weights: Weights = None) -> None:
     else:
         _show("network", "of the released code; voxels as they are stored")
     _show("reliability", checkpoint.reliability.source if checkpoint.reliability is not None else "not measured")
-    _show_training(checkpoint.training)
+    if checkpoint.training:
+        typer.echo("\nhow they were trained")
+        _show_training(checkpoint.training)
 
 
 def _show_training(training: Mapping[str, object]) -> None:
-    """Facts line by line; the whole training configuration is in the file for those who want it."""
+    """Facts line by line, and those of the weights that training started from below them.
+
+    The whole training configuration is in the file for those who want it.
+    """
     for name, fact in training.items():
-        if isinstance(fact, Mapping) and name != "train_config":
+        if name in ("train_config", "started_from"):
+            continue
+        if isinstance(fact, Mapping):
             _show(name, ", ".join(f"{key} {value}" for key, value in fact.items()))
-        elif name != "train_config":
+        elif isinstance(fact, list):
+            _show(name, f"{len(fact)} {'start' if len(fact) == 1 else 'starts'} before, in the header of the file")
+        else:
             _show(name, str(fact))
+    before = training.get("started_from")
+    if isinstance(before, Mapping):
+        typer.echo()
+        _show("started from", str(before.get("sha256", "")))
+        earlier = before.get("training")
+        if isinstance(earlier, Mapping):
+            _show_training(earlier)
 
 
 def _show(name: str, fact: str) -> None:
-    typer.echo(f"{name:<16}{fact}")
+    typer.echo(f"{name.replace('_', ' '):<19} {fact}")
 
 
 def _version(package: str) -> str:

@@ -13,7 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.io.geometry import Interpolation, describe_grid, overlap_fraction, resample
+from napari_shaspec.io.geometry import (
+    Interpolation,
+    describe_grid,
+    describe_offset,
+    overlap_fraction,
+    resample,
+)
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.modalities import Modality
 from napari_shaspec.volume import UNNAMED_LABEL_MAP, Case, Volume, foreground_mask
@@ -41,7 +47,13 @@ def assemble(name: str, images: Mapping[Modality, Path], truth: Path | None) -> 
     if truth is not None:
         labels, said = read_labels(truth)
         notes.extend(said)
-    case = combine(name, volumes, images, labels, truth)
+    try:
+        case = combine(name, volumes, images, labels, truth)
+    except ShaSpecError as error:
+        if not notes:
+            raise
+        # What a header left open may well be why images do not meet.
+        raise ShaSpecError(error.expected, f"{error.found} ({'; '.join(notes)})", error.action) from error
     return replace(case, notes=(*notes, *case.notes))
 
 
@@ -126,6 +138,8 @@ def _onto(
         f"{file.name}: resampled ({interpolation}) from {describe_grid(volume)}, onto the grid of "
         f"{reference_file.name}, {describe_grid(reference)}"
     )
+    if describe_grid(volume) == describe_grid(reference):
+        note += f"; {describe_offset(volume, reference)}"
     if empty and volume.data.any():
         note += "; none of its labels is left there"
     return resampled, (note,)

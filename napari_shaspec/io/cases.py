@@ -7,6 +7,7 @@ Layouts: one folder for each case (BraTS, UCSF, UPENN, clinical exports) at any 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,11 +15,11 @@ from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 
-from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.errors import ShaSpecError, nothing_at
 from napari_shaspec.io.assembly import assemble
 from napari_shaspec.io.outputs import NIFTI
 from napari_shaspec.io.report import is_own_answer
-from napari_shaspec.modalities import Modality, is_label_map, patient_part, recognise
+from napari_shaspec.modalities import Modality, bids_entity, is_label_map, patient_part, recognise
 from napari_shaspec.volume import Case
 
 DEPTH = 4
@@ -27,7 +28,10 @@ DEPTH = 4
 MOST_ENTRIES = 20_000
 """Files and folders that are looked at, at most, to tell whether a folder holds images: a fraction of a second."""
 
-_NAMING = "Name the files like case_flair.nii.gz, case_t1.nii.gz, case_t1c.nii.gz and case_t2.nii.gz"
+_NAMING_OR_SAYING = (
+    "Name the files like case_flair.nii.gz, case_t1.nii.gz, case_t1c.nii.gz and case_t2.nii.gz, or say which modality "
+    "each file is (on the command line: --flair FILE)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class CaseFiles:
         The label map, if there is one.
     ignored
         NIfTI files beside them whose names say nothing.
+    doubt
+        What their names leave open, to be said when they are read.
     own_answers
         Label maps beside them that are none to compare with: `napari_shaspec.io.report.is_own_answer`.
     refusal
@@ -56,6 +62,7 @@ class CaseFiles:
     ignored: tuple[Path, ...] = ()
     own_answers: tuple[Path, ...] = ()
     refusal: ShaSpecError | None = None
+    doubt: str = ""
 
     def __post_init__(self) -> None:
         ordered = {modality: self.images[modality] for modality in Modality if modality in self.images}
@@ -63,7 +70,15 @@ class CaseFiles:
 
     def __reduce__(self) -> tuple[type[CaseFiles], tuple[object, ...]]:
         """Survive the trip between processes, which a mapping proxy does not."""
-        return type(self), (self.name, dict(self.images), self.truth, self.ignored, self.own_answers, self.refusal)
+        return type(self), (
+            self.name,
+            dict(self.images),
+            self.truth,
+            self.ignored,
+            self.own_answers,
+            self.refusal,
+            self.doubt,
+        )
 
     def paths(self) -> list[Path]:
         """Images, and the label map if there is one."""
@@ -84,7 +99,9 @@ class CaseFiles:
             "ignored, because their names name no modality": self.ignored,
             "no label map to compare with, because the network made it": self.own_answers,
         }
-        said = tuple(f"{why}: {_listed(paths)}" for why, paths in notes.items() if paths)
+        said = [f"{why}: {_listed(paths)}" for why, paths in notes.items() if paths]
+        if self.doubt:
+            said.append(self.doubt)
         return replace(case, notes=(*case.notes, *said)) if said else case
 
 
@@ -212,14 +229,12 @@ def _search(folder: Path, depth: int) -> Iterable[CaseFiles]:
 def _of_files(files: list[Path]) -> CaseFiles:
     for path in files:
         if not path.is_file():
-            raise ShaSpecError(f"a file or folder at {path}", "nothing", "Check the path")
+            raise nothing_at(path, "a file or folder")
     case = _sorted_out(files, "")
     if not case.images:
         raise _nothing_found("the files given", files)
     if case.ignored:
-        raise ShaSpecError(
-            "file names that tell the modality", _listed(case.ignored), f"{_NAMING}, or say which modality each one is"
-        )
+        raise ShaSpecError("file names that tell the modality", _listed(case.ignored), _NAMING_OR_SAYING)
     return case
 
 
@@ -243,8 +258,30 @@ def _sorted_out(files: Iterable[Path], fallback: str) -> CaseFiles:
         raise ShaSpecError(
             f"at most one label map in {truths[0].parent}", _listed(truths), "Remove one, or give the files one by one"
         )
+    _check_one_patient([*images.values(), *truths])
     name = case_name(images.values(), fallback)
-    return CaseFiles(name, images, truths[0] if truths else None, tuple(ignored))
+    return CaseFiles(name, images, truths[0] if truths else None, tuple(ignored), doubt=_doubt(images.values()))
+
+
+def _check_one_patient(files: Iterable[Path]) -> None:
+    """Refuse files whose BIDS names say that they are of several patients, or visits."""
+    files = list(files)
+    for entity, called in (("sub", "patient"), ("ses", "visit")):
+        named = sorted({value for path in files if (value := bids_entity(path, entity))})
+        if len(named) > 1:
+            raise ShaSpecError(
+                f"images of one {called} in {files[0].parent}",
+                ", ".join(named),
+                "Keep each in a folder of its own, or give the files of one by one",
+            )
+
+
+def _doubt(images: Iterable[Path]) -> str:
+    """Said of other names where they begin differently; short numbers are those of series, as scanners give them."""
+    begins = {part for path in images if (part := patient_part(path)) and not re.fullmatch(r"\d{1,4}", part)}
+    if len(begins) < 2:
+        return ""
+    return f"the names begin differently ({', '.join(sorted(begins))}): check that all are of one patient and visit"
 
 
 def case_name(images: Iterable[Path], fallback: str) -> str:
@@ -264,7 +301,10 @@ def _nifti_files(folder: Path) -> list[Path]:
         path
         for path in _listing(folder)
         # Names with a leading dot are none of ours; macOS leaves ._case_t1.nii.gz on foreign disks.
-        if path.name.lower().endswith(NIFTI) and not path.name.startswith(".") and _holds(path.is_file)
+        if path.name.lower().endswith(NIFTI)
+        and not path.name.startswith(".")
+        # A link to nothing is an image that was not fetched, not a missing modality: reading it says so.
+        and (_holds(path.is_file) or (path.is_symlink() and not _holds(path.exists)))
     ]
 
 
@@ -295,5 +335,5 @@ def _nothing_found(place: str, files: Iterable[Path]) -> ShaSpecError:
     return ShaSpecError(
         f"at least one of FLAIR, T1, T1c, T2 in {place}",
         f"only {found}" if found else "no NIfTI file",
-        f"{_NAMING}, or say which modality each file is",
+        _NAMING_OR_SAYING,
     )

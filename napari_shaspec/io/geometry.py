@@ -85,6 +85,21 @@ def describe_grid(volume: Volume) -> str:
     return f"{shape} voxels of {sizes} mm, {''.join(nib.aff2axcodes(volume.affine))}"
 
 
+def describe_offset(volume: Volume, onto: Volume) -> str:
+    """How one grid lies against another, as ``turned by 20 degrees, centres 12 mm apart``."""
+    one, other = (_closest_ras_axes(each) for each in (volume, onto))
+    angle = np.degrees(np.arccos(np.clip((np.trace(one.T @ other) - 1) / 2, -1, 1)))
+    middles = [each.affine @ np.append((np.array(each.shape) - 1) / 2, 1) for each in (volume, onto)]
+    return f"turned by {angle:.0f} degrees, centres {np.linalg.norm(middles[0] - middles[1]):.0f} mm apart"
+
+
+def _closest_ras_axes(volume: Volume) -> NDArray[np.float64]:
+    """(3, 3): unit vectors of a grid's axes as columns, in the order and direction that is closest to R, A, S."""
+    turn = nib.io_orientation(volume.affine)
+    axes = (volume.affine @ nib.orientations.inv_ornt_aff(turn, volume.shape))[:3, :3]
+    return np.asarray(axes / np.linalg.norm(axes, axis=0), np.float64)
+
+
 def _to_source(volume: Volume, onto: Volume) -> NDArray[np.float64]:
     """Voxel indices of ``onto`` to those of ``volume``; whole numbers where the two coincide within the tolerance."""
     to_source = np.asarray(np.linalg.solve(volume.affine, onto.affine), np.float64)

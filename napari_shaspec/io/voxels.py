@@ -22,7 +22,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import native_code
 from numpy.typing import NDArray
 
-from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.errors import ShaSpecError, nothing_at
 from napari_shaspec.io.outputs import NIFTI
 
 MAX_VOXELS_PER_AXIS = 1024
@@ -92,8 +92,9 @@ def open_voxels(path: Path) -> VoxelFile:
         If there is no such file, if it is no NIfTI file, or if its header claims what cannot be.
     """
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise ShaSpecError(f"a NIfTI file at {path}", found, "Check the path")
+        if path.is_dir():
+            raise ShaSpecError(f"a NIfTI file at {path}", "a folder", "Check the path")
+        raise nothing_at(path, "a NIfTI file")
     if not path.name.lower().endswith(NIFTI):
         raise ShaSpecError(
             "a NIfTI file (.nii or .nii.gz)", path.name, "Convert other formats first, DICOM with dcm2niix for example"

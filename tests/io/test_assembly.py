@@ -70,6 +70,18 @@ def test_other_grids_are_resampled_and_noted(folder: Path) -> None:
     )
 
 
+def test_grids_that_differ_in_place_alone_are_told_apart(save: Save, image: NDArray[np.float32]) -> None:
+    angle = np.radians(20)
+    turned = np.eye(4)
+    turned[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    middle = (np.array(image.shape) - 1) / 2
+    turned[:3, 3] = middle - turned[:3, :3] @ middle + [0, 0, 2]
+    save("a/a_flair.nii.gz", image)
+    save("a/a_t1.nii.gz", image, affine=turned)
+    (note,) = read_case(save("a/a_t2.nii.gz", image).parent).notes
+    assert note.endswith("RAS; turned by 20 degrees, centres 2 mm apart")
+
+
 def test_every_image_carries_the_reference_header(folder: Path) -> None:
     case = read_case(folder)
     for volume in (*case.images.values(), case.truth):
@@ -115,6 +127,13 @@ def test_images_that_do_not_overlap(
     with pytest.raises(ShaSpecError, match=rf"{name} and a_t1.nii to show the same place, found {found}"):
         read_case(path.parent)
     assert unchanged()
+
+
+def test_what_a_header_left_open_is_said_with_the_error_it_may_explain(save: Save, image: NDArray[np.float32]) -> None:
+    save("a/a_t1.nii", image, nib.affines.from_matvec(np.eye(3), [50, 0, 0]))
+    path = save("a/a_t2.nii", image, qform_code=0, sform_code=0)
+    with pytest.raises(ShaSpecError, match=r"found an overlap of 0% \(a_t2.nii: the header gives no orientation"):
+        read_case(path.parent)
 
 
 def test_images_that_overlap_in_background_only(save: Save, image: NDArray[np.float32]) -> None:

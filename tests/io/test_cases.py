@@ -1,5 +1,6 @@
 """Which files make up a case, in every layout, and what is said when they make none."""
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,55 @@ def test_one_modality_twice(save_case: Callable[..., Path], given: str) -> None:
     paths = [folder] if given == "folder" else sorted(folder.iterdir())
     with pytest.raises(ShaSpecError, match=r"T1c twice, a_t1_gd.nii and a_t1ce.nii"):
         read_case(*paths)
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [("sub-01_FLAIR sub-02_T1w", "sub-01, sub-02"), ("sub-1_ses-a_FLAIR sub-1_ses-b_T1w", "ses-a, ses-b")],
+)
+def test_bids_names_of_two_patients_or_visits_are_no_case(
+    save_case: Callable[..., Path], names: str, found: str
+) -> None:
+    folder = save_case("p/{}.nii.gz", names)
+    for given in ([folder], sorted(folder.iterdir())):
+        with pytest.raises(ShaSpecError) as caught:
+            read_case(*given)
+        assert caught.value.found == found
+    (only,) = find_cases(folder)
+    assert only.refusal is not None
+
+
+@pytest.mark.parametrize(
+    ("names", "begins"),
+    [
+        ("P1_flair P2_t1", "P1, P2"),
+        ("Miller_FLAIR Smith_T1 T2", "Miller, Smith"),
+        ("301_FLAIR 401_T1", ""),  # series, as scanners number them
+        ("sub-1_FLAIR sub-1_ses-b_T1w", "sub-1, sub-1_ses-b"),
+    ],
+)
+def test_names_that_begin_differently_are_noted(save_case: Callable[..., Path], names: str, begins: str) -> None:
+    notes = read_case(save_case("p/{}.nii.gz", names)).notes
+    said = f"the names begin differently ({begins}): check that all are of one patient and visit"
+    assert notes == ((said,) if begins else ())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
+def test_a_link_to_nothing_is_no_missing_modality(save_case: Callable[..., Path]) -> None:
+    folder = save_case("p/p_{}.nii.gz", "flair t1 seg")
+    for name in ("p_flair.nii.gz", "p_seg.nii.gz"):
+        there = (folder / name).read_bytes()
+        (folder / name).unlink()
+        (folder / name).symlink_to("../annex/SHA-1.nii.gz")
+        for given in ([folder], [folder / name]):
+            with pytest.raises(ShaSpecError) as caught:
+                read_case(*given)
+            assert name in caught.value.expected
+            assert "where nothing is" in caught.value.found
+        (folder / name).unlink()
+        (folder / name).write_bytes(there)
+    (folder / "p_bold.nii.gz").symlink_to("nowhere")  # of no interest
+    assert list(read_case(folder).images) == [FLAIR, T1]
 
 
 def test_one_bad_folder_does_not_hide_the_good_ones(save_case: Callable[..., Path], tmp_path: Path) -> None:

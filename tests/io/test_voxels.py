@@ -31,7 +31,7 @@ def refused(path: Path) -> ShaSpecError:
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    assert refused(tmp_path / "a.nii").found == "no such file"
+    assert refused(tmp_path / "a.nii").found == "nothing"
     (tmp_path / "b.nii").mkdir()
     assert refused(tmp_path / "b.nii").found == "a folder"
 
