@@ -197,7 +197,8 @@ def test_overwriting_has_to_be_asked_for(case: Path, weights: Path, tmp_path: Pa
         (["{case}", "--out", "{here}/seg.nii.gz", "--overlay", "{here}/none/o.png"], "an existing folder"),
         (["{case}", "--out", "{here}/seg.nii.gz", "--available", "flair,pet"], "'pet' in 'flair,pet'"),
         (["{case}", "--out", "{here}/seg.nii.gz", "--available", ""], "at least one available modality"),
-        (["{case}", "--out", "{here}/seg.nii.gz", "--weights", "{here}/w"], "a checkpoint file"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--weights", "{here}/w"], "found nothing at"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--weights", "{case}"], "a checkpoint file, found a folder at"),
         (
             ["{case}", "--out", "{here}/seg.nii.gz", "--weights", "{case}/BraTS_1_t1.nii.gz"],
             "a .safetensors checkpoint",

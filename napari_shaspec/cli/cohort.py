@@ -77,7 +77,7 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
     typer.echo(f"Wrote {out / TABLE}: {len(left) - failed} predicted, {len(cases) - len(left)} kept, {failed} failed")
     if failed:
         raise ShaSpecError(
-            f"to segment all {len(left)} cases",
+            f"to segment all {len(cases)} cases",
             f"{failed} that failed",
             f"Read the column error of {TABLE}; running again tries these once more",
         )

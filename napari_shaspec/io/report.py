@@ -123,10 +123,13 @@ def read_report(path: Path) -> Report:
                 "notes": tuple(entries["notes"]),
             }
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        no_json = isinstance(error, UnicodeDecodeError | json.JSONDecodeError)
         raise ShaSpecError(
             f"a report of format {FORMAT!r} at {path}",
-            f"{type(error).__name__}: {error}",
+            "no JSON" if no_json else f"{type(error).__name__}: {error}",
             "Give the .json file that was written beside an export",
         ) from error
 

@@ -214,7 +214,8 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
 
 def _check_there(path: Path) -> None:
     if not path.is_file():
-        raise ShaSpecError("a checkpoint file", f"nothing at {path}", "Check the path, or leave it out for the bundled")
+        found = "a folder" if path.is_dir() else "nothing"
+        raise ShaSpecError("a checkpoint file", f"{found} at {path}", "Check the path, or leave it out for the bundled")
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

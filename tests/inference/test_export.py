@@ -116,5 +116,8 @@ def test_no_report(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ShaSpecError, match="a report of format"):
         read_report(path)
-    with pytest.raises(ShaSpecError, match="a report of format"):
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ShaSpecError, match="found no JSON"):
+        read_report(path)
+    with pytest.raises(ShaSpecError, match=r"to read .*none.json, found No such file"):
         read_report(tmp_path / "none.json")
