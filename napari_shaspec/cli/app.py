@@ -122,6 +122,7 @@ def main() -> None:
 
 def _end(number: int, frame: object) -> None:
     """Asked to end, by a scheduler whose time is up for one: leave as after Ctrl-C, with half-written files removed."""
+    signal.signal(number, signal.SIG_IGN)  # once is enough: a second one would break into the tidying up
     say("Stopped.")
     sys.exit(128 + number)
 

@@ -56,7 +56,7 @@ def _show_training(training: Mapping[str, object]) -> None:
             continue
         if isinstance(fact, Mapping):
             _show(name, ", ".join(f"{key} {value}" for key, value in fact.items()))
-        elif isinstance(fact, list):
+        elif name == "earlier" and isinstance(fact, list):
             _show(name, f"{len(fact)} {'start' if len(fact) == 1 else 'starts'} before, in the header of the file")
         else:
             _show(name, str(fact))

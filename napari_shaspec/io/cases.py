@@ -33,6 +33,11 @@ _NAMING_OR_SAYING = (
     "each file is (on the command line: --flair FILE)"
 )
 
+_SERIES = re.compile(r"(?:s|se|ser|series|im|img)?_?\d{1,5}(?:a\d+)?")
+_SERIES_BEHIND = re.compile(r"[\W_]+[1-9]\d{0,3}$")
+_SAYS_NO_PATIENT = {"bet", "brain", "ep", "head", "mni", "nav", "reg", "registered", "stealth", "stripped", "wip"}
+"""What names begin with that tells protocol or processing."""
+
 
 @dataclass(frozen=True, slots=True)
 class CaseFiles:
@@ -260,7 +265,7 @@ def _sorted_out(files: Iterable[Path], fallback: str) -> CaseFiles:
         )
     _check_one_patient([*images.values(), *truths])
     name = case_name(images.values(), fallback)
-    return CaseFiles(name, images, truths[0] if truths else None, tuple(ignored), doubt=_doubt(images.values()))
+    return CaseFiles(name, images, truths[0] if truths else None, tuple(ignored), doubt=doubt_about(images.values()))
 
 
 def _check_one_patient(files: Iterable[Path]) -> None:
@@ -270,18 +275,28 @@ def _check_one_patient(files: Iterable[Path]) -> None:
         named = sorted({value for path in files if (value := bids_entity(path, entity))})
         if len(named) > 1:
             raise ShaSpecError(
-                f"images of one {called} in {files[0].parent}",
+                f"images of one {called}",
                 ", ".join(named),
-                "Keep each in a folder of its own, or give the files of one by one",
+                "Keep each in a folder of its own (on the command line, --flair FILE and so on take files of any name)",
             )
 
 
-def _doubt(images: Iterable[Path]) -> str:
-    """Said of other names where they begin differently; short numbers are those of series, as scanners give them."""
-    begins = {part for path in images if (part := patient_part(path)) and not re.fullmatch(r"\d{1,4}", part)}
+def doubt_about(images: Iterable[Path]) -> str:
+    """What to say of images whose names begin differently; empty where they name one patient, or none.
+
+    Not compared are numbers of series, before or behind the patient, what tells protocol or processing (``reg_T1``),
+    upper case and separators.
+    """
+    begins: dict[str, str] = {}
+    for path in images:
+        begin = patient_part(path) if recognise(path) is not None else ""  # else somebody has said what it is
+        bare = re.sub(r"[\W_]+", "_", _SERIES_BEHIND.sub("", begin)).casefold()
+        if bare and not _SERIES.fullmatch(bare) and bare not in _SAYS_NO_PATIENT:
+            begins.setdefault(bare, begin)
     if len(begins) < 2:
         return ""
-    return f"the names begin differently ({', '.join(sorted(begins))}): check that all are of one patient and visit"
+    named = ", ".join(sorted(begins.values()))
+    return f"the names begin differently ({named}): check that all are of one patient and visit"
 
 
 def case_name(images: Iterable[Path], fallback: str) -> str:

@@ -86,11 +86,11 @@ def describe_grid(volume: Volume) -> str:
 
 
 def describe_offset(volume: Volume, onto: Volume) -> str:
-    """How one grid lies against another, as ``turned by 20 degrees, centres 12 mm apart``."""
+    """How one grid lies against another, as ``turned by 20.0 degrees, centres 12.0 mm apart``."""
     one, other = (_closest_ras_axes(each) for each in (volume, onto))
     angle = np.degrees(np.arccos(np.clip((np.trace(one.T @ other) - 1) / 2, -1, 1)))
     middles = [each.affine @ np.append((np.array(each.shape) - 1) / 2, 1) for each in (volume, onto)]
-    return f"turned by {angle:.0f} degrees, centres {np.linalg.norm(middles[0] - middles[1]):.0f} mm apart"
+    return f"turned by {angle:.1f} degrees, centres {np.linalg.norm(middles[0] - middles[1]):.1f} mm apart"
 
 
 def _closest_ras_axes(volume: Volume) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import native_code
 from numpy.typing import NDArray
 
-from napari_shaspec.errors import ShaSpecError, nothing_at
+from napari_shaspec.errors import ShaSpecError, nothing_at, unreadable
 from napari_shaspec.io.outputs import NIFTI
 
 MAX_VOXELS_PER_AXIS = 1024
@@ -91,7 +91,11 @@ def open_voxels(path: Path) -> VoxelFile:
     ShaSpecError
         If there is no such file, if it is no NIfTI file, or if its header claims what cannot be.
     """
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # a mount whose machine is gone
+        raise unreadable(path, error) from error
+    if not there:
         if path.is_dir():
             raise ShaSpecError(f"a NIfTI file at {path}", "a folder", "Check the path")
         raise nothing_at(path, "a NIfTI file")

@@ -30,7 +30,7 @@ def case_steps(
         As `combine`.
     """
     from napari_shaspec.io.assembly import combine
-    from napari_shaspec.io.cases import case_name
+    from napari_shaspec.io.cases import case_name, doubt_about
 
     volumes = {modality: source.volume for modality, (_, source) in sources.items()}
     called = {modality: source.path or Path(name) for modality, (name, source) in sources.items()}
@@ -45,10 +45,11 @@ def case_steps(
     if truth is not None:
         said += _with_name(truth, UNNAMED_LABEL_MAP)
     changed = frozenset(modality for modality, (_, source) in sources.items() if source.changed)
+    doubt = doubt_about(source.path for _, source in sources.values() if source.path is not None)
     if not cancelled.is_set():
         yield replace(
             case,
-            notes=tuple(dict.fromkeys((*said, *case.notes))),
+            notes=tuple(dict.fromkeys((*said, *case.notes, *([doubt] if doubt else [])))),
             files={modality: source.path for modality, (_, source) in sources.items() if source.path is not None},
             changed=changed,
         )

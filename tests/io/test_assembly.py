@@ -79,7 +79,7 @@ def test_grids_that_differ_in_place_alone_are_told_apart(save: Save, image: NDAr
     save("a/a_flair.nii.gz", image)
     save("a/a_t1.nii.gz", image, affine=turned)
     (note,) = read_case(save("a/a_t2.nii.gz", image).parent).notes
-    assert note.endswith("RAS; turned by 20 degrees, centres 2 mm apart")
+    assert note.endswith("RAS; turned by 20.0 degrees, centres 2.0 mm apart")
 
 
 def test_every_image_carries_the_reference_header(folder: Path) -> None:

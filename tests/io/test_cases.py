@@ -175,6 +175,10 @@ def test_bids_names_of_two_patients_or_visits_are_no_case(
         ("P1_flair P2_t1", "P1, P2"),
         ("Miller_FLAIR Smith_T1 T2", "Miller, Smith"),
         ("301_FLAIR 401_T1", ""),  # series, as scanners number them
+        ("P1_5_AX_FLAIR p1_3_SAG_T1", ""),
+        ("Series5_FLAIR s005a1001_T1", ""),
+        ("reg_FLAIR P_001_T1 P-001_T2", ""),
+        ("P_001_T1 P_002_T2", "P_001, P_002"),
         ("sub-1_FLAIR sub-1_ses-b_T1w", "sub-1, sub-1_ses-b"),
     ],
 )

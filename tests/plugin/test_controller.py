@@ -414,6 +414,18 @@ def test_notes_of_files_are_those_of_the_case_and_go_with_their_reference(bench:
     assert Path("p_seg.nii") not in bench.state.case.all_files
 
 
+def test_files_that_are_named_after_two_patients_are_noted(bench: Bench) -> None:
+    bench.load()
+    files = {Modality.FLAIR: Path("P1_flair.nii"), Modality.T1: Path("P2_t1.nii"), Modality.T2: Path("x.nii")}
+    images = {
+        modality: (path.name, LayerSource(bench.patients["one"][modality].volume, path))
+        for modality, path in files.items()
+    }
+    bench.controller.set_images(images, None)
+    bench.jobs.finish_all()
+    assert "the names begin differently (P1, P2): check that all are of one patient and visit" in bench.state.notes
+
+
 def test_a_wish_is_one_run_and_is_forgotten_with_what_it_was_for(bench: Bench) -> None:
     bench.controller.predict_when_ready()
     bench.load()
