@@ -47,12 +47,15 @@ class Confidence:
         Mean over the measured cases, 0 to 1; None where nothing was measured.
     source
         Over which cases.
+    more_than_brain
+        Modalities of this case that were not skull-stripped; no table says anything of those.
     """
 
     region: Region
     available: frozenset[Modality]
     dice: float | None
     source: str = ""
+    more_than_brain: frozenset[Modality] = frozenset()
 
     @property
     def verdict(self) -> Verdict:
@@ -71,6 +74,9 @@ class Confidence:
     @property
     def evidence(self) -> str:
         """Where the verdict comes from."""
+        if self.more_than_brain:
+            named = ", ".join(modality.title for modality in Modality if modality in self.more_than_brain)
+            return f"{named} of this case: more than a brain. What weights reach is measured on skull-stripped images."
         if self.dice is None:
             return "These weights bring no table of what they reach with this subset."
         return f"Mean Dice {self.dice:.2f} of {self.source}, thresholds at 0.5. It says nothing of this case."
@@ -127,12 +133,23 @@ class Reliability:
         return cls(rows, source)
 
 
-def confidence(reliability: Reliability | None, available: Collection[Modality]) -> dict[Region, Confidence]:
-    """What to say of each region of a result from this subset."""
+def confidence(
+    reliability: Reliability | None,
+    available: Collection[Modality],
+    more_than_brain: frozenset[Modality] = frozenset(),
+) -> dict[Region, Confidence]:
+    """What to say of each region of a result from this subset.
+
+    Parameters
+    ----------
+    more_than_brain
+        The modalities whose images were not skull-stripped, as of `Case`; those that are not used do not count.
+    """
     chosen = frozenset(available)
-    row: Mapping[Region, float] = {} if reliability is None else reliability.dice.get(chosen, {})
+    unlike = chosen & more_than_brain
+    row: Mapping[Region, float] = {} if reliability is None or unlike else reliability.dice.get(chosen, {})
     source = "" if reliability is None else reliability.source
-    return {region: Confidence(region, chosen, row.get(region), source) for region in Region}
+    return {region: Confidence(region, chosen, row.get(region), source, unlike) for region in Region}
 
 
 def _given(available: Collection[Modality]) -> str:

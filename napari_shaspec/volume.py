@@ -119,6 +119,8 @@ class Case:
         The file of the label map.
     changed
         The modalities whose values are no longer those of their file.
+    more_than_brain
+        The modalities whose images hold more than a brain: a skull, or noise in the air.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Case:
     files: Mapping[Modality, Path] = field(default_factory=dict)
     truth_file: Path | None = None
     changed: frozenset[Modality] = frozenset()
+    more_than_brain: frozenset[Modality] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -159,6 +162,7 @@ class Case:
             dict(self.files),
             self.truth_file,
             self.changed,
+            self.more_than_brain,
         )
 
     @property

@@ -65,6 +65,13 @@ def test_weights_without_a_table_are_not_measured() -> None:
     assert all("no table" in each.evidence for each in found.values())
 
 
+def test_nothing_is_promised_of_images_with_skull() -> None:
+    found = confidence(TABLE, {T2, T1, FLAIR}, frozenset({T1, T1C}))
+    assert {each.verdict for each in found.values()} == {Verdict.NOT_MEASURED}
+    assert found[Region.WT].evidence.startswith("T1 of this case: more than a brain.")
+    assert confidence(TABLE, {T2, T1, FLAIR}, frozenset({T1C})) == confidence(TABLE, {T2, T1, FLAIR})
+
+
 def test_table_survives_json() -> None:
     written = json.loads(json.dumps(TABLE.to_dict()))
     assert written["dice"]["flair+t1+t2"] == {"ET": 0.12, "TC": 0.5, "WT": 0.7499}

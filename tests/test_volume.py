@@ -112,9 +112,11 @@ def test_case_needs_one_grid(volume: Volume) -> None:
 
 
 def test_cases_and_errors_survive_pickling(volume: Volume) -> None:
-    case = Case("a", {Modality.T1: volume}, notes=("b",), files={Modality.T1: Path("t1.nii")})
+    t1 = frozenset({Modality.T1})
+    case = Case("a", {Modality.T1: volume}, None, ("b",), {Modality.T1: Path("t1.nii")}, changed=t1, more_than_brain=t1)
     again = pickle.loads(pickle.dumps(case))  # noqa: S301
     assert (again.name, again.notes, again.files) == (case.name, case.notes, case.files)
+    assert (again.changed, again.more_than_brain) == (t1, t1)
     assert again.grid.same_grid(volume)
     assert again.grid.header == volume.header
     error = pickle.loads(pickle.dumps(ShaSpecError("a", "b", "C")))  # noqa: S301

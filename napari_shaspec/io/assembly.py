@@ -89,13 +89,22 @@ def combine(
         called = labels_file or Path(UNNAMED_LABEL_MAP)
         labels, said = _onto(labels, called, reference, reference_file, Interpolation.NEAREST)
         notes.extend(said)
-    large = [files[modality].name for modality, volume in placed.items() if foreground_ml(volume) > LARGEST_BRAIN_ML]
+    large = [modality for modality, volume in placed.items() if foreground_ml(volume) > LARGEST_BRAIN_ML]
     if large:
+        named = ", ".join(files[modality].name for modality in large)
         notes.append(
-            f"{', '.join(large)}: more than {LARGEST_BRAIN_ML / 1000:g} litres differ from the background, which is "
+            f"{named}: more than {LARGEST_BRAIN_ML / 1000:g} litres differ from the background, which is "
             "more than a brain; the models expect skull-stripped images"
         )
-    return Case(name, placed, labels, tuple(notes), files, labels_file if labels is not None else None)
+    return Case(
+        name,
+        placed,
+        labels,
+        tuple(notes),
+        files,
+        labels_file if labels is not None else None,
+        more_than_brain=frozenset(large),
+    )
 
 
 def reference_modality(volumes: Mapping[Modality, Volume]) -> Modality:

@@ -170,6 +170,7 @@ def test_an_image_that_holds_more_than_a_brain_is_noted(
     distance = np.linalg.norm(np.indices((10, 10, 10)) - 4.5, axis=0)
     data = np.where(distance < radius, 1 + distance, background).astype(np.float32)
     case = read_case(save("a_t1.nii", data, np.diag([20, 20, 20, 1.0])))
+    assert case.more_than_brain == ({T1} if noted else set())
     assert foreground_ml(case.grid) == pytest.approx(np.count_nonzero(distance < radius) * 8)
     assert case.notes == (
         (

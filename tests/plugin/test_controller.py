@@ -326,6 +326,20 @@ def test_trust_belongs_to_what_was_asked_for(bench: Bench) -> None:
     assert bench.state.confidence == {}
 
 
+def test_nothing_is_promised_while_an_image_with_skull_is_used(bench: Bench) -> None:
+    bench.load()
+    large = np.diag([40.0, 40, 40, 1])  # more than a brain
+    images = {
+        modality: (modality.title, LayerSource(Volume(source.volume.data, large)))
+        for modality, source in bench.patients["one"].items()
+    }
+    bench.controller.set_model(None, FakeCheckpoint(sha256="rated", reliability=TABLE))  # type: ignore[arg-type]
+    bench.controller.set_images(images, None)
+    bench.jobs.finish_all()
+    assert bench.state.confidence[Region.ET].line == "ET from all four: not measured"
+    assert "more than a brain" in bench.state.confidence[Region.ET].evidence
+
+
 def test_labels_made_of_probabilities_again_ask_for_edits_once_more(bench: Bench) -> None:
     bench.load(Modality.FLAIR)
     bench.jobs.finish_all()
