@@ -138,10 +138,10 @@ def _with_truth(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
         if files.truth is None and files.refusal is None:
             say(f"{files.name} skipped: it has no label map.")
     kept = [files for files in cases if files.truth is not None or files.refusal is not None]
-    refusals = [files.refusal for files in kept if files.refusal is not None]
-    if refusals and len(refusals) == len(kept):
-        raise refusals[0]
     if not any(files.truth for files in kept):
+        for files in kept:
+            if files.refusal is not None:
+                raise files.refusal
         raise ShaSpecError(
             "at least one case with a label map",
             f"{len(cases)} without",

@@ -173,8 +173,6 @@ def _found(case: list[Path], images: Mapping[Modality, Path], sample: bool) -> I
 
 def _read(case_files: CaseFiles, chosen: frozenset[Modality] | None) -> Case:
     """Read the chosen images and nothing else: what is not used can neither fail nor decide the grid."""
-    from napari_shaspec.io.cases import doubt_about
-
     wanted = chosen or frozenset(case_files.images)
     absent = wanted - set(case_files.images)
     if absent:
@@ -184,7 +182,7 @@ def _read(case_files: CaseFiles, chosen: frozenset[Modality] | None) -> Case:
             "Leave it out, or give its file",
         )
     kept = {modality: path for modality, path in case_files.images.items() if modality in wanted}
-    return replace(case_files, images=kept, truth=None, doubt=doubt_about(kept.values())).read()
+    return replace(case_files, images=kept, truth=None).read()
 
 
 def _say_what(case: Case) -> None:

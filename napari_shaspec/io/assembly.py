@@ -143,11 +143,9 @@ def _onto(
             f"an overlap of {share:.0%}" if share < LEAST_OVERLAP else "only background where they overlap",
             "Check that both are of one patient and visit, and register them",
         )
-    note = (
-        f"{file.name}: resampled ({interpolation}) from {describe_grid(volume)}, onto the grid of "
-        f"{reference_file.name}, {describe_grid(reference)}"
-    )
-    if describe_grid(volume) == describe_grid(reference):
+    before, after = describe_grid(volume), describe_grid(reference)
+    note = f"{file.name}: resampled ({interpolation}) from {before}, onto the grid of {reference_file.name}, {after}"
+    if before == after:
         note += f"; {describe_offset(volume, reference)}"
     if empty and volume.data.any():
         note += "; none of its labels is left there"

@@ -7,7 +7,6 @@ Layouts: one folder for each case (BraTS, UCSF, UPENN, clinical exports) at any 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,8 +17,9 @@ from types import MappingProxyType
 from napari_shaspec.errors import ShaSpecError, nothing_at
 from napari_shaspec.io.assembly import assemble
 from napari_shaspec.io.outputs import NIFTI
+from napari_shaspec.io.patients import case_name, check_one_patient, doubt_about
 from napari_shaspec.io.report import is_own_answer
-from napari_shaspec.modalities import Modality, bids_entity, is_label_map, patient_part, recognise
+from napari_shaspec.modalities import Modality, is_label_map, recognise
 from napari_shaspec.volume import Case
 
 DEPTH = 4
@@ -32,11 +32,6 @@ _NAMING_OR_SAYING = (
     "Name the files like case_flair.nii.gz, case_t1.nii.gz, case_t1c.nii.gz and case_t2.nii.gz, or say which modality "
     "each file is (on the command line: --flair FILE)"
 )
-
-_SERIES = re.compile(r"(?:s|se|ser|series|im|img)?_?\d{1,5}(?:a\d+)?")
-_SERIES_BEHIND = re.compile(r"[\W_]+[1-9]\d{0,3}$")
-_SAYS_NO_PATIENT = {"bet", "brain", "ep", "head", "mni", "nav", "reg", "registered", "stealth", "stripped", "wip"}
-"""What names begin with that tells protocol or processing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +48,6 @@ class CaseFiles:
         The label map, if there is one.
     ignored
         NIfTI files beside them whose names say nothing.
-    doubt
-        What their names leave open, to be said when they are read.
     own_answers
         Label maps beside them that are none to compare with: `napari_shaspec.io.report.is_own_answer`.
     refusal
@@ -67,7 +60,6 @@ class CaseFiles:
     ignored: tuple[Path, ...] = ()
     own_answers: tuple[Path, ...] = ()
     refusal: ShaSpecError | None = None
-    doubt: str = ""
 
     def __post_init__(self) -> None:
         ordered = {modality: self.images[modality] for modality in Modality if modality in self.images}
@@ -75,15 +67,7 @@ class CaseFiles:
 
     def __reduce__(self) -> tuple[type[CaseFiles], tuple[object, ...]]:
         """Survive the trip between processes, which a mapping proxy does not."""
-        return type(self), (
-            self.name,
-            dict(self.images),
-            self.truth,
-            self.ignored,
-            self.own_answers,
-            self.refusal,
-            self.doubt,
-        )
+        return type(self), (self.name, dict(self.images), self.truth, self.ignored, self.own_answers, self.refusal)
 
     def paths(self) -> list[Path]:
         """Images, and the label map if there is one."""
@@ -105,8 +89,8 @@ class CaseFiles:
             "no label map to compare with, because the network made it": self.own_answers,
         }
         said = [f"{why}: {_listed(paths)}" for why, paths in notes.items() if paths]
-        if self.doubt:
-            said.append(self.doubt)
+        if doubt := doubt_about(self.images.values()):
+            said.append(doubt)
         return replace(case, notes=(*case.notes, *said)) if said else case
 
 
@@ -263,47 +247,9 @@ def _sorted_out(files: Iterable[Path], fallback: str) -> CaseFiles:
         raise ShaSpecError(
             f"at most one label map in {truths[0].parent}", _listed(truths), "Remove one, or give the files one by one"
         )
-    _check_one_patient([*images.values(), *truths])
+    check_one_patient([*images.values(), *truths])
     name = case_name(images.values(), fallback)
-    return CaseFiles(name, images, truths[0] if truths else None, tuple(ignored), doubt=doubt_about(images.values()))
-
-
-def _check_one_patient(files: Iterable[Path]) -> None:
-    """Refuse files whose BIDS names say that they are of several patients, or visits."""
-    files = list(files)
-    for entity, called in (("sub", "patient"), ("ses", "visit")):
-        named = sorted({value for path in files if (value := bids_entity(path, entity))})
-        if len(named) > 1:
-            raise ShaSpecError(
-                f"images of one {called}",
-                ", ".join(named),
-                "Keep each in a folder of its own (on the command line, --flair FILE and so on take files of any name)",
-            )
-
-
-def doubt_about(images: Iterable[Path]) -> str:
-    """What to say of images whose names begin differently; empty where they name one patient, or none.
-
-    Not compared are numbers of series, before or behind the patient, what tells protocol or processing (``reg_T1``),
-    upper case and separators.
-    """
-    begins: dict[str, str] = {}
-    for path in images:
-        begin = patient_part(path) if recognise(path) is not None else ""  # else somebody has said what it is
-        bare = re.sub(r"[\W_]+", "_", _SERIES_BEHIND.sub("", begin)).casefold()
-        if bare and not _SERIES.fullmatch(bare) and bare not in _SAYS_NO_PATIENT:
-            begins.setdefault(bare, begin)
-    if len(begins) < 2:
-        return ""
-    named = ", ".join(sorted(begins.values()))
-    return f"the names begin differently ({named}): check that all are of one patient and visit"
-
-
-def case_name(images: Iterable[Path], fallback: str) -> str:
-    """The part that all names share before the sequence's name, else the folder's name."""
-    parts = {patient_part(path) for path in images}
-    shared = parts.pop() if len(parts) == 1 else ""
-    return shared or fallback or next((path.resolve().parent.name for path in images), "") or "case"
+    return CaseFiles(name, images, truths[0] if truths else None, tuple(ignored))
 
 
 def _folder_name(case: CaseFiles, folder: Path) -> str:

@@ -30,7 +30,7 @@ def case_steps(
         As `combine`.
     """
     from napari_shaspec.io.assembly import combine
-    from napari_shaspec.io.cases import case_name, doubt_about
+    from napari_shaspec.io.patients import case_name, doubt_about
 
     volumes = {modality: source.volume for modality, (_, source) in sources.items()}
     called = {modality: source.path or Path(name) for modality, (name, source) in sources.items()}

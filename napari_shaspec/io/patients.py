@@ -1,0 +1,59 @@
+"""Whose images they are, as far as the names of files tell: patient and visit, one or several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.modalities import bids_entity, patient_part, recognise
+
+_SERIES = re.compile(r"(?:s|se|ser|series|im|img)?_?\d{1,5}(?:a\d+)?")
+_SERIES_BEHIND = re.compile(r"[\W_]+[1-9]\d{0,3}$")
+_SAYS_NO_PATIENT = {"bet", "brain", "ep", "head", "mni", "nav", "reg", "registered", "stealth", "stripped", "wip"}
+"""What names begin with that tells protocol or processing."""
+
+
+def check_one_patient(files: Iterable[Path]) -> None:
+    """Refuse files whose BIDS names say that they are of several patients, or visits.
+
+    Raises
+    ------
+    ShaSpecError
+        Naming them.
+    """
+    files = list(files)
+    for entity, called in (("sub", "patient"), ("ses", "visit")):
+        named = sorted({value for path in files if (value := bids_entity(path, entity))})
+        if len(named) > 1:
+            raise ShaSpecError(
+                f"images of one {called}",
+                ", ".join(named),
+                "Keep each in a folder of its own (on the command line, --flair FILE and so on take files of any name)",
+            )
+
+
+def doubt_about(images: Iterable[Path]) -> str:
+    """What to say of images whose names begin differently; empty where they name one patient, or none.
+
+    Not compared are numbers of series, before or behind the patient, what tells protocol or processing (``reg_T1``),
+    upper case and separators.
+    """
+    begins: dict[str, str] = {}
+    for path in images:
+        begin = patient_part(path) if recognise(path) is not None else ""  # else somebody has said what it is
+        bare = re.sub(r"[\W_]+", "_", _SERIES_BEHIND.sub("", begin)).casefold()
+        if bare and not _SERIES.fullmatch(bare) and bare not in _SAYS_NO_PATIENT:
+            begins.setdefault(bare, begin)
+    if len(begins) < 2:
+        return ""
+    named = ", ".join(sorted(begins.values()))
+    return f"the names begin differently ({named}): check that all are of one patient and visit"
+
+
+def case_name(images: Iterable[Path], fallback: str) -> str:
+    """The part that all names share before the sequence's name, else the folder's name."""
+    parts = {patient_part(path) for path in images}
+    shared = parts.pop() if len(parts) == 1 else ""
+    return shared or fallback or next((path.resolve().parent.name for path in images), "") or "case"
