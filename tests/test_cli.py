@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -678,6 +679,10 @@ def test_train_takes_the_shape_of_the_weights_that_it_starts_from(
     assert given["config"].all_steps == 0
     assert (given["config"].coarse_start, given["config"].draws) == (0.8, 4)
     assert given["config"].tumour_free_share == 0.25
+
+    code, _, _ = say("train", "--out", tmp_path, "--start", "bundled", "--widths", "64,64,64,80")
+    assert code == 0
+    assert given["config"].model == replace(bundled.model.config, widths=(64, 64, 64, 80), sure=None)
 
     code, _, err = say("train", "--out", tmp_path, "--start", tmp_path / "none.safetensors")
     assert code == 1

@@ -37,7 +37,7 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
         str | None,
         typer.Option(
             help="Weights to begin with instead of random ones: a .safetensors file, or bundled for those in the box. "
-            "The network's shape is theirs."
+            "The network's shape is theirs; with --widths its levels may be wider."
         ),
     ] = None,
     dedicated: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from napari_shaspec.io.atomic import remove_leftovers
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import Checkpoint, load_checkpoint
+from napari_shaspec.model.growth import grows_from, take_over
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.training.calibration import ALL_SUBSETS, calibrate
@@ -132,8 +133,8 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         File with the names of the cases that train and that validate; written where there is none. Left out, it is
         ``split.json`` in ``out``.
     start
-        A trained network of the configuration's shape, whose weights are the first ones (see `config.continued`); left
-        out, they are random.
+        A trained network of the configuration's shape or a narrower one, with whose answers the run begins (see
+        `config.continued` and `growth.take_over`); left out, the weights are random.
     hardware
         What to run on, in full; ``device`` and ``devices`` are the short way.
     resume
@@ -161,13 +162,11 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         )
     if split is not None and not cases:
         raise ShaSpecError("a folder of cases to split", "none", "Give the folder, or leave the split out")
-    if start is not None and not (
-        isinstance(start.model, ShaSpec) and replace(start.model.config, sure=config.model.sure) == config.model
-    ):
+    if start is not None and not (isinstance(start.model, ShaSpec) and grows_from(config.model, start.model.config)):
         raise ShaSpecError(
-            "weights to start from of a network like the one that is trained",
+            "weights to start from of a network like the one that is trained, or of one with narrower levels",
             f"another one in {start.path.name}",
-            "Start from weights that this command has written, and leave out what changes the network",
+            "Start from weights that this command has written, and change nothing of the network but for wider levels",
         )
     chosen = choose_device(hardware.device)
     numbered = ":" in hardware.device  # as cuda:1
@@ -187,7 +186,8 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         mixed = "32-true"
     module = ShaSpecTraining(config)
     if start is not None:
-        module.model.load_state_dict(start.model.state_dict())
+        assert isinstance(start.model, ShaSpec)
+        take_over(module.model, start.model)
     in_fast_layout(module.model)
     data = "real cases" if cases else "simulated cases"
     names = split_hash(*([files.name for files in part] for part in parts)) if parts else ""

@@ -213,10 +213,39 @@ def test_the_outputs_of_deep_supervision_stay_out_of_the_weights_and_in_the_run(
 
 def test_weights_of_another_network_are_no_start(tmp_path: Path, config: TrainConfig, run: Callable[..., Path]) -> None:
     start = load_checkpoint(run(tmp_path / "first"))
-    other = replace(config, model=replace(config.model, widths=(4, 16)))
-    with pytest.raises(ShaSpecError, match=r"another one in best\.safetensors"):
-        train(other, tmp_path / "second", start=start, device="cpu", progress=False)
-    assert not (tmp_path / "second").exists()
+    for change in ({"widths": (2, 16)}, {"widths": (4, 8, 16)}, {"specific_skips": True}):
+        other = replace(config, model=replace(config.model, **change))  # type: ignore[arg-type]
+        with pytest.raises(ShaSpecError, match=r"another one in best\.safetensors"):
+            train(other, tmp_path / "second", start=start, device="cpu", progress=False)
+        assert not (tmp_path / "second").exists()
+
+
+def test_a_wider_network_begins_with_the_answers_of_a_narrow_one(
+    tmp_path: Path, config: TrainConfig, run: Callable[..., Path], interrupted_after: Callable[[int], None]
+) -> None:
+    start = load_checkpoint(run(tmp_path / "first"))
+    assert isinstance(start.model, ShaSpec)
+    wider = continued(config, replace(start.model.config, widths=(6, 8)))
+    hardly = replace(wider, learning_rate=1e-9, weight_decay=0.0)
+    train(hardly, tmp_path / "same", start=start, device="cpu", progress=False)
+    same = load_checkpoint(tmp_path / "same" / "weights.safetensors")
+    assert isinstance(same.model, ShaSpec)
+    assert same.model.config.widths == (6, 8)
+    assert same.training["started_from"] == {"sha256": start.sha256, "training": start.training}
+    torch.manual_seed(0)
+    images = {name: torch.randn(1, 1, 12, 16, 8) for name in config.model.modalities}
+    with torch.no_grad():
+        torch.testing.assert_close(same.model(images).logits, start.model(images).logits, rtol=1e-4, atol=1e-4)
+
+    train(wider, tmp_path / "whole", start=start, device="cpu", progress=False)
+    whole = load_checkpoint(tmp_path / "whole" / "weights.safetensors")
+    interrupted_after(3)
+    with pytest.raises(PulledPlugError):
+        train(wider, tmp_path / "parts", start=start, device="cpu", progress=False)
+    interrupted_after(-1)
+    train(wider, tmp_path / "parts", start=start, device="cpu", progress=False, resume=True)
+    parts = load_checkpoint(tmp_path / "parts" / "weights.safetensors")
+    torch.testing.assert_close(flat(parts.model), flat(whole.model), rtol=0, atol=1e-5)
 
 
 def test_the_average_forgets_its_start_then_becomes_slow() -> None:
