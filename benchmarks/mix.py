@@ -4,17 +4,19 @@
 
 Each weight is the mean of both, the second counting ``--share``. Where such networks are about as good as the two, both
 lie in one valley of the loss, and a mix is a compromise between what they can do; evaluate it like any other
-(`napari-shaspec evaluate CASES --weights between.safetensors`). The configuration is the second's, and the file is
-in half precision.
+(`napari-shaspec evaluate CASES --weights between.safetensors`). Where the second is wider, what it began as stands for
+the first: grown, with the same random channels. The configuration is the second's, the file in half precision.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
+import lightning
+
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint, shift_outputs
+from napari_shaspec.model.growth import grows_from, take_over
 from napari_shaspec.model.shaspec import ShaSpec
 
 
@@ -30,8 +32,15 @@ def main() -> None:
     start, model = first.model, second.model
     if not (isinstance(start, ShaSpec) and isinstance(model, ShaSpec)):
         parser.error("both have to be networks of this program, none of the released code")
-    if replace(start.config, sure=model.config.sure) != model.config:
+    if not grows_from(model.config, start.config):
         parser.error("the two networks differ in shape")
+    if start.config.widths != model.config.widths:
+        if second.training["started_from"]["sha256"] != first.sha256:
+            parser.error("a narrower network has to be the one that the second started from")
+        lightning.seed_everything(second.training["train_config"]["seed"], verbose=False)
+        grown = ShaSpec(model.config)  # as `train` begins
+        take_over(grown, start)
+        start = grown
     begin = start.state_dict()
     model.load_state_dict({name: begin[name].lerp(end, options.share) for name, end in model.state_dict().items()})
     # How the second was made stays in the header; the two files are told by their hashes.

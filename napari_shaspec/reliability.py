@@ -7,21 +7,34 @@ nothing is guessed for them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from statistics import median
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
+
+if TYPE_CHECKING:  # help and verdicts do not wait for nibabel
+    from napari_shaspec.volume import Extent
 
 RELIABLE_DICE = 0.75
 """Experts who outline the same glioma agree at 0.74 to 0.85 (Menze et al., BRATS, IEEE TMI 2015)."""
 
 FAIR_DICE = 0.5
 """Below it more of prediction and truth lies apart than together, and a volume says nothing."""
+
+LARGEST_BRAIN_ML = 2300.0
+"""A brain with its fluid fills up to about 2 litres, a head in the scanner more than 3."""
+
+SMALLEST_BRAIN_ML = 700.0
+"""Brains of adults are larger, however narrow their mask; what fills less is a slab, a slice or a child's."""
+
+THICKEST_MM = 6.5
+"""Of the slices of simulated cases, on which the bundled weights are measured (`simulate.settings`)."""
 
 
 class Verdict(StrEnum):
@@ -31,6 +44,44 @@ class Verdict(StrEnum):
     FAIR = "fair"
     UNRELIABLE = "unreliable"
     NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Which images a table speaks of: whole, skull-stripped brains, and what else most of its cases are.
+
+    Parameters
+    ----------
+    smallest_ml, largest_ml
+        Of what differs from the background.
+    thickest_mm
+        Of the voxels.
+    """
+
+    smallest_ml: float = SMALLEST_BRAIN_ML
+    largest_ml: float = LARGEST_BRAIN_ML
+    thickest_mm: float = THICKEST_MM
+
+    def widened(self, extents: Sequence[Extent]) -> Limits:
+        """So far that these images lie within, where most of them would not.
+
+        A few that do not are no reason: simulated heads reach 2.8 litres, and a real one of that size has its skull.
+        """
+        filled, voxels = [each.filled_ml for each in extents], [round(each.voxel_mm, 2) for each in extents]
+        return Limits(
+            min(filled) if filled and median(filled) < self.smallest_ml else self.smallest_ml,
+            max(filled) if filled and median(filled) > self.largest_ml else self.largest_ml,
+            max(voxels) if voxels and median(voxels) > self.thickest_mm else self.thickest_mm,
+        )
+
+    def beyond(self, extent: Extent) -> str:
+        """In what an image lies outside, in words; empty if in nothing."""
+        differences = {
+            "more than a brain": extent.filled_ml > self.largest_ml,
+            "less than a brain": extent.filled_ml < self.smallest_ml,
+            f"voxels of {extent.voxel_mm:.3g} mm": round(extent.voxel_mm, 2) > self.thickest_mm,
+        }
+        return ", ".join(difference for difference, holds in differences.items() if holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +98,15 @@ class Confidence:
         Mean over the measured cases, 0 to 1; None where nothing was measured.
     source
         Over which cases.
-    more_than_brain
-        Modalities of this case that were not skull-stripped; no table says anything of those.
+    unlike
+        In what images of this case lie outside what was measured, by modality; the table says nothing of those.
     """
 
     region: Region
     available: frozenset[Modality]
     dice: float | None
     source: str = ""
-    more_than_brain: frozenset[Modality] = frozenset()
+    unlike: Mapping[Modality, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -74,9 +125,9 @@ class Confidence:
     @property
     def evidence(self) -> str:
         """Where the verdict comes from."""
-        if self.more_than_brain:
-            named = ", ".join(modality.title for modality in Modality if modality in self.more_than_brain)
-            return f"{named} of this case: more than a brain. What weights reach is measured on skull-stripped images."
+        if self.unlike:
+            told = "; ".join(f"{modality.title}: {why}" for modality, why in self.unlike.items())
+            return f"In this case {told}. That is like none of {self.source}, on which these weights were measured."
         if self.dice is None:
             return "These weights bring no table of what they reach with this subset."
         return f"Mean Dice {self.dice:.2f} of {self.source}, thresholds at 0.5. It says nothing of this case."
@@ -92,22 +143,25 @@ class Reliability:
         0 to 1; subsets that were not measured are absent.
     source
         Which cases, as in "20 simulated cases".
+    limits
+        Which images that holds for.
     """
 
     dice: Mapping[frozenset[Modality], Mapping[Region, float]]
     source: str
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         frozen = {available: MappingProxyType(dict(row)) for available, row in self.dice.items()}
         object.__setattr__(self, "dice", MappingProxyType(frozen))
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold: ``{"source": ..., "dice": {"flair+t1c": {"ET": 0.57, ...}, ...}}``."""
+        """What JSON can hold: ``{"source": ..., "limits": {...}, "dice": {"flair+t1c": {"ET": 0.57, ...}, ...}}``."""
         rows = {
             subset_name(available): {region.value: dice for region, dice in row.items()}
             for available, row in self.dice.items()
         }
-        return {"source": self.source, "dice": rows}
+        return {"source": self.source, "limits": asdict(self.limits), "dice": rows}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Reliability:
@@ -124,32 +178,35 @@ class Reliability:
                 for name, row in values["dice"].items()
             }
             source = str(values["source"])
+            limits = Limits(**{name: float(value) for name, value in values.get("limits", {}).items()})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _unreadable(f"{type(error).__name__}: {error}") from error
         for row in rows.values():
             for dice in row.values():
                 if not 0 <= dice <= 1:
                     raise _unreadable(f"a Dice of {dice}")
-        return cls(rows, source)
+        return cls(rows, source, limits)
 
 
 def confidence(
     reliability: Reliability | None,
     available: Collection[Modality],
-    more_than_brain: frozenset[Modality] = frozenset(),
+    extents: Mapping[Modality, Extent] = MappingProxyType({}),
 ) -> dict[Region, Confidence]:
     """What to say of each region of a result from this subset.
 
     Parameters
     ----------
-    more_than_brain
-        The modalities whose images were not skull-stripped, as of `Case`; those that are not used do not count.
+    extents
+        Of the case's images, as of `Case`; those that are not used do not count.
     """
     chosen = frozenset(available)
-    unlike = chosen & more_than_brain
-    row: Mapping[Region, float] = {} if reliability is None or unlike else reliability.dice.get(chosen, {})
-    source = "" if reliability is None else reliability.source
-    return {region: Confidence(region, chosen, row.get(region), source, unlike) for region in Region}
+    if reliability is None:
+        return {region: Confidence(region, chosen, None) for region in Region}
+    beyond = {modality: reliability.limits.beyond(extent) for modality, extent in extents.items() if modality in chosen}
+    unlike = {modality: why for modality, why in beyond.items() if why}
+    row: Mapping[Region, float] = {} if unlike else reliability.dice.get(chosen, {})
+    return {region: Confidence(region, chosen, row.get(region), reliability.source, unlike) for region in Region}
 
 
 def _given(available: Collection[Modality]) -> str:

@@ -99,6 +99,22 @@ class Volume:
         return Volume(data, self.affine, self.header)
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of a head an image holds, and how coarsely.
+
+    Parameters
+    ----------
+    filled_ml
+        What differs from the background: of a skull-stripped image the brain, of others nearly everything.
+    voxel_mm
+        The longest edge of a voxel, as it was before any resampling.
+    """
+
+    filled_ml: float
+    voxel_mm: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """The images of one patient on one grid, and a label map if there is one.
@@ -119,8 +135,8 @@ class Case:
         The file of the label map.
     changed
         The modalities whose values are no longer those of their file.
-    more_than_brain
-        The modalities whose images hold more than a brain: a skull, or noise in the air.
+    extents
+        How much of a head each file holds, and how coarsely; empty for a case that was not put together from files.
     """
 
     name: str
@@ -130,7 +146,7 @@ class Case:
     files: Mapping[Modality, Path] = field(default_factory=dict)
     truth_file: Path | None = None
     changed: frozenset[Modality] = frozenset()
-    more_than_brain: frozenset[Modality] = frozenset()
+    extents: Mapping[Modality, Extent] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -151,6 +167,7 @@ class Case:
         ordered = {modality: self.images[modality] for modality in Modality if modality in self.images}
         object.__setattr__(self, "images", MappingProxyType(ordered))
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
+        object.__setattr__(self, "extents", MappingProxyType(dict(self.extents)))
 
     def __reduce__(self) -> tuple[type[Case], tuple[object, ...]]:
         """Survive the trip between processes, which a mapping proxy does not."""
@@ -162,7 +179,7 @@ class Case:
             dict(self.files),
             self.truth_file,
             self.changed,
-            self.more_than_brain,
+            dict(self.extents),
         )
 
     @property

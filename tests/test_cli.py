@@ -29,6 +29,7 @@ from napari_shaspec.cli.train import _without_folders
 from napari_shaspec.cli.training_options import Preset, changed
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import staged
+from napari_shaspec.io.cases import read_case
 from napari_shaspec.modalities import parse_subset
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
@@ -36,6 +37,7 @@ from napari_shaspec.model.released.checkpoint import STATEMENT
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.regions import Region
+from napari_shaspec.reliability import SMALLEST_BRAIN_ML
 from napari_shaspec.training.config import TrainConfig
 from napari_shaspec.training.presets import PRESETS
 from tests.released_reference import SMALL, random_net
@@ -374,6 +376,8 @@ def test_evaluate_attaches_what_it_measured(case: Path, weights: Path, tmp_path:
     table = load_checkpoint(rated).reliability
     assert table is not None
     assert table.source == "1 made-up cases"
+    extents = read_case(case).extents.values()  # far less than a brain; the table speaks of such cases all the same
+    assert table.limits.smallest_ml == min(extent.filled_ml for extent in extents) < SMALLEST_BRAIN_ML
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     assert len(rows) == 45
     for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,18 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality, parse_subset
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.regions import Region
-from napari_shaspec.reliability import Confidence, Reliability, Verdict, confidence
+from napari_shaspec.reliability import (
+    LARGEST_BRAIN_ML,
+    SMALLEST_BRAIN_ML,
+    THICKEST_MM,
+    Confidence,
+    Limits,
+    Reliability,
+    Verdict,
+    confidence,
+)
+from napari_shaspec.simulate.settings import HELD_OUT
+from napari_shaspec.volume import Extent
 
 FLAIR, T1, T1C, T2 = Modality
 TABLE = Reliability(
@@ -65,16 +77,47 @@ def test_weights_without_a_table_are_not_measured() -> None:
     assert all("no table" in each.evidence for each in found.values())
 
 
-def test_nothing_is_promised_of_images_with_skull() -> None:
-    found = confidence(TABLE, {T2, T1, FLAIR}, frozenset({T1, T1C}))
+def test_nothing_is_promised_of_images_unlike_all_that_were_measured() -> None:
+    odd = {FLAIR: Extent(1200, 12), T1: Extent(3000, 1), T1C: Extent(3000, 1), T2: Extent(699, 6.5)}
+    found = confidence(TABLE, {T2, T1, FLAIR}, odd)
     assert {each.verdict for each in found.values()} == {Verdict.NOT_MEASURED}
-    assert found[Region.WT].evidence.startswith("T1 of this case: more than a brain.")
-    assert confidence(TABLE, {T2, T1, FLAIR}, frozenset({T1C})) == confidence(TABLE, {T2, T1, FLAIR})
+    assert found[Region.WT].evidence == (
+        "In this case FLAIR: voxels of 12 mm; T1: more than a brain; T2: less than a brain. "
+        "That is like none of 20 simulated cases, on which these weights were measured."
+    )
+    fine = odd | dict.fromkeys((FLAIR, T1, T2), Extent(1200, 6.5))  # T1c is not used
+    assert confidence(TABLE, {T2, T1, FLAIR}, fine) == confidence(TABLE, {T2, T1, FLAIR})
+
+
+def test_what_most_of_the_measured_cases_are_is_promised() -> None:
+    skulls = [Extent(3000, 10), Extent(3900, 7), Extent(1000, 7)]
+    wider = replace(TABLE, limits=Limits().widened(skulls))
+    assert wider.limits == Limits(SMALLEST_BRAIN_ML, 3900, 10)
+    assert Reliability.from_dict(json.loads(json.dumps(wider.to_dict()))) == wider
+    odd = {T1: Extent(3500, 1), FLAIR: Extent(1200, 10), T2: Extent(701, 1)}
+    assert confidence(wider, {T2, T1, FLAIR}, odd) == confidence(TABLE, {T2, T1, FLAIR})
+    assert confidence(wider, {T2}, {T2: Extent(699, 1)})[Region.WT].unlike == {T2: "less than a brain"}
+    assert Limits().widened([Extent(20, 1), Extent(15, 1)]) == Limits(15, LARGEST_BRAIN_ML, THICKEST_MM)
+    uneven = Extent(1000, 7.0061)  # as affines have them
+    assert not Limits().widened([uneven]).beyond(uneven)
+
+
+@pytest.mark.parametrize(
+    "few", [[], [Extent(3000, 12), Extent(1500, 1), Extent(1500, 1)], [Extent(20, 1), Extent(1500, 1)]]
+)
+def test_a_few_odd_cases_widen_no_limits(few: list[Extent]) -> None:
+    assert Limits().widened(few) == Limits()
+
+
+def test_slices_as_thick_as_those_that_were_measured_are_like_them() -> None:
+    assert HELD_OUT.thick_slice_mm[1] == THICKEST_MM
 
 
 def test_table_survives_json() -> None:
     written = json.loads(json.dumps(TABLE.to_dict()))
     assert written["dice"]["flair+t1+t2"] == {"ET": 0.12, "TC": 0.5, "WT": 0.7499}
+    assert Reliability.from_dict(written) == TABLE
+    del written["limits"]  # as an earlier version wrote it
     assert Reliability.from_dict(written) == TABLE
 
 
@@ -90,6 +133,9 @@ def test_table_survives_json() -> None:
         {"source": "", "dice": {"flair": {"ET": "much"}}},
         {"source": "", "dice": {"flair": {"ET": 57.0}}},
         {"source": "", "dice": {"flair": {"ET": float("nan")}}},
+        {"source": "", "dice": {}, "limits": {"largest_ml": "much"}},
+        {"source": "", "dice": {}, "limits": {"largest": 5.0}},
+        {"source": "", "dice": {}, "limits": 5.0},
     ],
 )
 def test_other_forms_are_refused(values: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
-from napari_shaspec.volume import Case, Volume, corner_distance_mm
+from napari_shaspec.volume import Case, Extent, Volume, corner_distance_mm
 
 SHEARED = np.array([[2, 0.5, 0, 10], [0, 3, 0, 20], [0, 0, 4, 30], [0, 0, 0, 1.0]])
 
@@ -113,10 +113,18 @@ def test_case_needs_one_grid(volume: Volume) -> None:
 
 def test_cases_and_errors_survive_pickling(volume: Volume) -> None:
     t1 = frozenset({Modality.T1})
-    case = Case("a", {Modality.T1: volume}, None, ("b",), {Modality.T1: Path("t1.nii")}, changed=t1, more_than_brain=t1)
+    case = Case(
+        "a",
+        {Modality.T1: volume},
+        None,
+        ("b",),
+        {Modality.T1: Path("t1.nii")},
+        changed=t1,
+        extents={Modality.T1: Extent(900.0, 2.0)},
+    )
     again = pickle.loads(pickle.dumps(case))  # noqa: S301
     assert (again.name, again.notes, again.files) == (case.name, case.notes, case.files)
-    assert (again.changed, again.more_than_brain) == (t1, t1)
+    assert (again.changed, dict(again.extents)) == (t1, {Modality.T1: Extent(900.0, 2.0)})
     assert again.grid.same_grid(volume)
     assert again.grid.header == volume.header
     error = pickle.loads(pickle.dumps(ShaSpecError("a", "b", "C")))  # noqa: S301

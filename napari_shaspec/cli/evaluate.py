@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from napari_shaspec.io.cases import CaseFiles
     from napari_shaspec.modalities import Modality
     from napari_shaspec.model.checkpoint import Checkpoint
-    from napari_shaspec.volume import Case
+    from napari_shaspec.reliability import Reliability
+    from napari_shaspec.volume import Case, Extent
 
 BUNDLED = "bundled"
 
@@ -56,6 +57,7 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
     overwrite: Overwrite = False,
 ) -> None:
     """Score ET, TC and WT against the label maps, for all 15 subsets of modalities, case by case."""
+    from napari_shaspec.evaluation.measured import measured
     from napari_shaspec.evaluation.subsets import Variant
     from napari_shaspec.evaluation.tables import markdown_table, write_scores
     from napari_shaspec.inference.devices import choose_device
@@ -83,14 +85,18 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
         for name, path in zip(_names(chosen), chosen, strict=True)
     ]
     scores: list[Score] = []
+    extents: list[Extent] = []
     failed = set()
     for network in networks:
-        for number, case in enumerate(cases, 1):
+        for number, patient in enumerate(cases, 1):
             try:
+                case = patient.read()
                 scores.extend(_scores(network, case, f"case {number} of {len(cases)}"))
             except ShaSpecError as error:
-                failed.add(case.name)
-                say(f"{case.name} failed: {error}")
+                failed.add(patient.name)
+                say(f"{patient.name} failed: {error}")
+            else:
+                extents.extend(case.extents.values())
     if scores:
         with staged(files, overwrite=overwrite) as places:
             write_scores(scores, places[out], more=more)
@@ -107,7 +113,7 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
             "Correct what is said above, or take these cases out",
         )
     if attach is not None:
-        _attach(networks[0].checkpoint, scores, cases_are, attach)
+        _attach(networks[0].checkpoint, measured(scores, cases_are, extents), attach)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,11 +156,10 @@ def _with_truth(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     return kept
 
 
-def _scores(network: _Network, files: CaseFiles, position: str) -> list[Score]:
+def _scores(network: _Network, case: Case, position: str) -> list[Score]:
     from napari_shaspec.evaluation.subsets import evaluate_case
     from napari_shaspec.inference.session import Session
 
-    case = files.read()
     for note in case.notes:
         say(f"{case.name}: {note}")
     session = Session(network.checkpoint.model, case, device=network.device, precision=network.precision.value)
@@ -196,10 +201,8 @@ def _write_tables(scores: Sequence[Score], places: Sequence[Path], *, published:
     write_heat_map(shown, picture)
 
 
-def _attach(checkpoint: Checkpoint, scores: Sequence[Score], cases_are: str, out: Path) -> None:
-    from napari_shaspec.evaluation.measured import measured
+def _attach(checkpoint: Checkpoint, table: Reliability, out: Path) -> None:
     from napari_shaspec.model.checkpoint import attach_reliability
 
-    table = measured(scores, cases_are)
     attach_reliability(checkpoint.path, table, out)
     say(f"Wrote {out}: the same weights, with what they reach on {table.source}")

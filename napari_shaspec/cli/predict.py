@@ -277,6 +277,6 @@ def _show_volumes(volumes: Mapping[Region, float], confidence: Mapping[Region, C
     for region, volume_ml in volumes.items():
         table.add_row(region.value, f"{volume_ml:.2f} ml", confidence[region].verdict.value)
     Console().print(table)
-    if any(each.dice is not None or each.more_than_brain for each in confidence.values()):
+    if any(each.dice is not None or each.unlike for each in confidence.values()):
         for each in confidence.values():
             say(f"{each.line}. {each.evidence}")

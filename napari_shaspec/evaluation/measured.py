@@ -8,12 +8,13 @@ from statistics import fmean
 from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Region
-from napari_shaspec.reliability import Reliability
+from napari_shaspec.reliability import Limits, Reliability
+from napari_shaspec.volume import Extent
 
 DECIMALS = 4
 
 
-def measured(scores: Sequence[Score], cases: str) -> Reliability:
+def measured(scores: Sequence[Score], cases: str, extents: Sequence[Extent] = ()) -> Reliability:
     """Mean Dice of the raw masks by subset and region.
 
     Parameters
@@ -22,6 +23,8 @@ def measured(scores: Sequence[Score], cases: str) -> Reliability:
         Of one network.
     cases
         What kind they are, as in "simulated cases"; their number is put before it.
+    extents
+        Of their images: the table speaks of such ones, too.
     """
     chosen = [score for score in scores if score.variant is Variant.RAW]
     found: dict[frozenset[Modality], dict[Region, list[float]]] = {}
@@ -31,4 +34,4 @@ def measured(scores: Sequence[Score], cases: str) -> Reliability:
         available: {region: round(fmean(values), DECIMALS) for region, values in row.items()}
         for available, row in found.items()
     }
-    return Reliability(dice, f"{len({score.case for score in chosen})} {cases}")
+    return Reliability(dice, f"{len({score.case for score in chosen})} {cases}", Limits().widened(extents))

@@ -130,7 +130,7 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
         labels="",
         edited=edited,
         volumes_ml={},
-        confidence=confidence(checkpoint.reliability, available, case.more_than_brain),
+        confidence=confidence(checkpoint.reliability, available, case.extents),
         versions={
             "napari-shaspec": version("napari-shaspec"),
             "torch": version("torch"),

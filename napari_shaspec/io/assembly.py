@@ -22,12 +22,17 @@ from napari_shaspec.io.geometry import (
 )
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.modalities import Modality
-from napari_shaspec.volume import UNNAMED_LABEL_MAP, Case, Volume, foreground_mask
+from napari_shaspec.reliability import LARGEST_BRAIN_ML
+from napari_shaspec.volume import (
+    UNNAMED_LABEL_MAP,
+    Case,
+    Extent,
+    Volume,
+    foreground_mask,
+)
 
 LEAST_OVERLAP = 0.1
 """Images of one head share far more of their space than this, a slab or a single slice within a head included."""
-LARGEST_BRAIN_ML = 2300.0
-"""A brain with its fluid fills up to about 2 litres, a head in the scanner more than 3."""
 
 
 def assemble(name: str, images: Mapping[Modality, Path], truth: Path | None) -> Case:
@@ -89,7 +94,11 @@ def combine(
         called = labels_file or Path(UNNAMED_LABEL_MAP)
         labels, said = _onto(labels, called, reference, reference_file, Interpolation.NEAREST)
         notes.extend(said)
-    large = [modality for modality, volume in placed.items() if foreground_ml(volume) > LARGEST_BRAIN_ML]
+    extents = {
+        modality: Extent(foreground_ml(volume), float(volumes[modality].voxel_mm.max()))
+        for modality, volume in placed.items()
+    }
+    large = [modality for modality, extent in extents.items() if extent.filled_ml > LARGEST_BRAIN_ML]
     if large:
         named = ", ".join(files[modality].name for modality in large)
         notes.append(
@@ -103,7 +112,7 @@ def combine(
         tuple(notes),
         files,
         labels_file if labels is not None else None,
-        more_than_brain=frozenset(large),
+        extents=extents,
     )
 
 

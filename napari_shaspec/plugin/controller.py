@@ -271,8 +271,8 @@ class Controller:
             state.stand_in = item.checkpoint.model.config.stand_in
             state.network = item.checkpoint.sha256
             state.statement = item.checkpoint.statement
-            unlike = state.case.more_than_brain if state.case is not None else frozenset()
-            state.confidence = confidence(item.checkpoint.reliability, item.available, unlike)
+            extents = state.case.extents if state.case is not None else {}
+            state.confidence = confidence(item.checkpoint.reliability, item.available, extents)
             self._note(item.notes)
         elif isinstance(item, Piece):
             self._painter.paint(item.box, item.labels)

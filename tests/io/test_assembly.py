@@ -14,7 +14,8 @@ from napari_shaspec.io.cases import read_case
 from napari_shaspec.io.geometry import resample
 from napari_shaspec.io.nifti import read_volume, write_volume
 from napari_shaspec.modalities import Modality
-from napari_shaspec.volume import Volume
+from napari_shaspec.reliability import LARGEST_BRAIN_ML, Limits
+from napari_shaspec.volume import Extent, Volume
 
 Save = Callable[..., Path]
 FLAIR, T1, T1C, T2 = Modality
@@ -170,7 +171,8 @@ def test_an_image_that_holds_more_than_a_brain_is_noted(
     distance = np.linalg.norm(np.indices((10, 10, 10)) - 4.5, axis=0)
     data = np.where(distance < radius, 1 + distance, background).astype(np.float32)
     case = read_case(save("a_t1.nii", data, np.diag([20, 20, 20, 1.0])))
-    assert case.more_than_brain == ({T1} if noted else set())
+    assert (case.extents[T1].filled_ml > LARGEST_BRAIN_ML) == noted
+    assert case.extents[T1] == Extent(foreground_ml(case.grid), 20.0)
     assert foreground_ml(case.grid) == pytest.approx(np.count_nonzero(distance < radius) * 8)
     assert case.notes == (
         (
@@ -180,6 +182,26 @@ def test_an_image_that_holds_more_than_a_brain_is_noted(
         if noted
         else ()
     )
+
+
+def test_thick_slices_and_slabs_are_told_of_the_file_and_not_of_the_grid(save: Save) -> None:
+    whole = np.zeros((24, 24, 24), np.float32)
+    whole[2:22, 2:22, 2:22] = np.random.default_rng(1).random((20, 20, 20)) + 1
+    slab = whole.copy()
+    slab[:, :, 8:] = 0
+    save("a/a_t1.nii", whole, np.diag([6, 6, 6, 1.0]))
+    save("a/a_flair.nii", slab, np.diag([6, 6, 6, 1.0]))
+    thick = whole.reshape(24, 24, 12, 2).mean(3)
+    save("a/a_t1ce.nii", thick, nib.affines.from_matvec(np.diag([6, 6, 12.0]), [0, 0, 3]))
+    path = save("a/a_t2.nii", slab[:, :, 5:6], nib.affines.from_matvec(np.diag([6, 6, 8.0]), [0, 0, 30]))
+    case = read_case(path.parent)
+    assert case.grid.voxel_mm.tolist() == [6, 6, 6]
+    assert {modality: Limits().beyond(extent) for modality, extent in case.extents.items()} == {
+        FLAIR: "less than a brain",
+        T1: "",
+        T1C: "voxels of 12 mm",
+        T2: "less than a brain, voxels of 8 mm",
+    }
 
 
 def test_noise_in_the_air_counts_as_more_than_a_brain(save: Save) -> None:

@@ -14,7 +14,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import LayerSource
 from napari_shaspec.plugin.state import Status
 from napari_shaspec.regions import Region
-from napari_shaspec.reliability import Reliability, Verdict
+from napari_shaspec.reliability import Limits, Reliability, Verdict
 from napari_shaspec.volume import Volume
 from tests.plugin.conftest import SHAPE, Bench, FakeCheckpoint
 
@@ -295,7 +295,8 @@ def test_closing_stops_everything(bench: Bench) -> None:
     assert bench.controller.close()
 
 
-TABLE = Reliability({ALL: {Region.ET: 0.8}, ALL - {Modality.T1C}: {Region.ET: 0.1}}, "20 simulated cases")
+SMALL = Limits(smallest_ml=0)
+TABLE = Reliability({ALL: {Region.ET: 0.8}, ALL - {Modality.T1C}: {Region.ET: 0.1}}, "20 simulated cases", SMALL)
 
 
 def test_the_stand_in_is_that_of_the_network(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.plugin import settings
 from napari_shaspec.regions import Region
-from napari_shaspec.reliability import Reliability
+from napari_shaspec.reliability import Limits, Reliability
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
 
 NAMES = {Modality.FLAIR: "flair", Modality.T1: "t1", Modality.T1C: "t1ce", Modality.T2: "t2"}
@@ -30,6 +30,7 @@ TABLE = Reliability(
         ALL - {Modality.T1C}: {Region.ET: 0.1, Region.TC: 0.2, Region.WT: 0.9},
     },
     "7 made-up cases",
+    Limits(smallest_ml=0),  # as small as those of these tests
 )
 
 
