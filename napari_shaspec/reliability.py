@@ -127,7 +127,7 @@ class Confidence:
         """Where the verdict comes from."""
         if self.unlike:
             told = "; ".join(f"{modality.title}: {why}" for modality, why in self.unlike.items())
-            return f"In this case {told}. That is like none of {self.source}, on which these weights were measured."
+            return f"In this case {told}. What these weights reach on {self.source} says nothing of such images."
         if self.dice is None:
             return "These weights bring no table of what they reach with this subset."
         return f"Mean Dice {self.dice:.2f} of {self.source}, thresholds at 0.5. It says nothing of this case."

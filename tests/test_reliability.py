@@ -83,7 +83,7 @@ def test_nothing_is_promised_of_images_unlike_all_that_were_measured() -> None:
     assert {each.verdict for each in found.values()} == {Verdict.NOT_MEASURED}
     assert found[Region.WT].evidence == (
         "In this case FLAIR: voxels of 12 mm; T1: more than a brain; T2: less than a brain. "
-        "That is like none of 20 simulated cases, on which these weights were measured."
+        "What these weights reach on 20 simulated cases says nothing of such images."
     )
     fine = odd | dict.fromkeys((FLAIR, T1, T2), Extent(1200, 6.5))  # T1c is not used
     assert confidence(TABLE, {T2, T1, FLAIR}, fine) == confidence(TABLE, {T2, T1, FLAIR})
