@@ -136,7 +136,8 @@ class Case:
     changed
         The modalities whose values are no longer those of their file.
     extents
-        How much of a head each file holds, and how coarsely; empty for a case that was not put together from files.
+        How much of a head each image holds on this grid, and how coarse its file was; empty for a case that was not put
+        together from files.
     """
 
     name: str
