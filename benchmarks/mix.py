@@ -13,10 +13,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import lightning
-
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint, shift_outputs
-from napari_shaspec.model.growth import grows_from, take_over
+from napari_shaspec.model.growth import first_network, grows_from
 from napari_shaspec.model.shaspec import ShaSpec
 
 
@@ -35,12 +33,9 @@ def main() -> None:
     if not grows_from(model.config, start.config):
         parser.error("the two networks differ in shape")
     if start.config.widths != model.config.widths:
-        if second.training["started_from"]["sha256"] != first.sha256:
+        if second.training.get("started_from", {}).get("sha256") != first.sha256:
             parser.error("a narrower network has to be the one that the second started from")
-        lightning.seed_everything(second.training["train_config"]["seed"], verbose=False)
-        grown = ShaSpec(model.config)  # as `train` begins
-        take_over(grown, start)
-        start = grown
+        start = first_network(model.config, second.training["train_config"]["seed"], start)
     begin = start.state_dict()
     model.load_state_dict({name: begin[name].lerp(end, options.share) for name, end in model.state_dict().items()})
     # How the second was made stays in the header; the two files are told by their hashes.

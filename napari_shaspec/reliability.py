@@ -67,11 +67,13 @@ class Limits:
 
         A few that do not are no reason: simulated heads reach 2.8 litres, and a real one of that size has its skull.
         """
+        if not extents:
+            return self
         filled, voxels = [each.filled_ml for each in extents], [round(each.voxel_mm, 2) for each in extents]
         return Limits(
-            min(filled) if filled and median(filled) < self.smallest_ml else self.smallest_ml,
-            max(filled) if filled and median(filled) > self.largest_ml else self.largest_ml,
-            max(voxels) if voxels and median(voxels) > self.thickest_mm else self.thickest_mm,
+            min(filled) if median(filled) < self.smallest_ml else self.smallest_ml,
+            max(filled) if median(filled) > self.largest_ml else self.largest_ml,
+            max(voxels) if median(voxels) > self.thickest_mm else self.thickest_mm,
         )
 
     def beyond(self, extent: Extent) -> str:

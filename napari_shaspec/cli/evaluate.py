@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,15 +88,15 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
     extents: list[Extent] = []
     failed = set()
     for network in networks:
-        for number, patient in enumerate(cases, 1):
+        for number, case in enumerate(cases, 1):
             try:
-                case = patient.read()
-                scores.extend(_scores(network, case, f"case {number} of {len(cases)}"))
+                found, sizes = _scores(network, case, f"case {number} of {len(cases)}")
             except ShaSpecError as error:
-                failed.add(patient.name)
-                say(f"{patient.name} failed: {error}")
+                failed.add(case.name)
+                say(f"{case.name} failed: {error}")
             else:
-                extents.extend(case.extents.values())
+                scores.extend(found)
+                extents.extend(sizes)
     if scores:
         with staged(files, overwrite=overwrite) as places:
             write_scores(scores, places[out], more=more)
@@ -156,10 +156,11 @@ def _with_truth(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     return kept
 
 
-def _scores(network: _Network, case: Case, position: str) -> list[Score]:
+def _scores(network: _Network, files: CaseFiles, position: str) -> tuple[list[Score], Collection[Extent]]:
     from napari_shaspec.evaluation.subsets import evaluate_case
     from napari_shaspec.inference.session import Session
 
+    case = files.read()
     for note in case.notes:
         say(f"{case.name}: {note}")
     session = Session(network.checkpoint.model, case, device=network.device, precision=network.precision.value)
@@ -176,7 +177,7 @@ def _scores(network: _Network, case: Case, position: str) -> list[Score]:
         say(f"{case.name}: {note}")
     if copied := _exactly_answered(case, scores):
         say(f"{case.name}: the label map is exactly what the network answers from {copied}: its own output, perhaps?")
-    return scores
+    return scores, case.extents.values()
 
 
 def _exactly_answered(case: Case, scores: Sequence[Score]) -> str:

@@ -23,13 +23,7 @@ from napari_shaspec.io.geometry import (
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.modalities import Modality
 from napari_shaspec.reliability import LARGEST_BRAIN_ML
-from napari_shaspec.volume import (
-    UNNAMED_LABEL_MAP,
-    Case,
-    Extent,
-    Volume,
-    foreground_mask,
-)
+from napari_shaspec.volume import UNNAMED_LABEL_MAP, Case, Extent, Volume, foreground_mask
 
 LEAST_OVERLAP = 0.1
 """Images of one head share far more of their space than this, a slab or a single slice within a head included."""

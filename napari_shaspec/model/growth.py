@@ -22,6 +22,21 @@ def grows_from(config: ModelConfig, start: ModelConfig) -> bool:
     return wide_enough and replace(start, widths=config.widths, sure=config.sure) == config
 
 
+def first_network(config: ModelConfig, seed: int, start: ShaSpec | None = None) -> ShaSpec:
+    """What a training run begins with: it depends on shape, seed and start only, new channels included.
+
+    Parameters
+    ----------
+    start
+        As of `take_over`; left out, all weights are random.
+    """
+    torch.manual_seed(seed)
+    model = ShaSpec(config)
+    if start is not None:
+        take_over(model, start)
+    return model
+
+
 @torch.no_grad()
 def take_over(model: ShaSpec, start: ShaSpec) -> None:
     """Give a fresh network the weights of a trained one, so that both give the same logits up to rounding.

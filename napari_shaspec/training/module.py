@@ -65,10 +65,10 @@ def coarsened(masks: Tensor, stride: int) -> Tensor:
 class ShaSpecTraining(lightning.LightningModule):
     """The overall objective; every modality that a step's subsets name is encoded once, and no other one."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, model: ShaSpec | None = None) -> None:
         super().__init__()
         self.config = config
-        self.model = ShaSpec(config.model)
+        self.model = ShaSpec(config.model) if model is None else model
         widths = config.model.widths[:0:-1] if config.deep_supervision else ()
         self.coarse_outputs = nn.ModuleList(output_layer(config.model, width) for width in widths)
 

@@ -21,7 +21,7 @@ from napari_shaspec.io.atomic import remove_leftovers
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import Checkpoint, load_checkpoint
-from napari_shaspec.model.growth import grows_from, take_over
+from napari_shaspec.model.growth import first_network, grows_from
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.training.calibration import ALL_SUBSETS, calibrate
@@ -134,7 +134,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         ``split.json`` in ``out``.
     start
         A trained network of the configuration's shape or a narrower one, with whose answers the run begins (see
-        `config.continued` and `growth.take_over`); left out, the weights are random.
+        `config.continued` and `growth.first_network`); left out, the weights are random.
     hardware
         What to run on, in full; ``device`` and ``devices`` are the short way.
     resume
@@ -184,10 +184,9 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         mixed = {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}.get(fast_precision(chosen), "32-true")
     else:
         mixed = "32-true"
-    module = ShaSpecTraining(config)
-    if start is not None:
-        assert isinstance(start.model, ShaSpec)
-        take_over(module.model, start.model)
+    begin = start.model if start is not None else None
+    assert begin is None or isinstance(begin, ShaSpec)
+    module = ShaSpecTraining(config, first_network(config.model, config.seed, begin))
     in_fast_layout(module.model)
     data = "real cases" if cases else "simulated cases"
     names = split_hash(*([files.name for files in part] for part in parts)) if parts else ""

@@ -21,7 +21,8 @@ from torch import Tensor
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint, shift_outputs
+from napari_shaspec.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, shift_outputs
+from napari_shaspec.model.growth import first_network
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.simulate.case import SimulatedBatch, simulate_batch
@@ -87,6 +88,29 @@ def interrupted_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr(ShaSpecTraining, "training_step", stopping)
 
     return interrupt
+
+
+@pytest.fixture
+def whole_and_stopped(
+    tmp_path: Path, interrupted_after: Callable[[int], None]
+) -> Callable[..., tuple[Checkpoint, Checkpoint]]:
+    """A run, and the same stopped before a step and resumed, which has to end in the same weights."""
+
+    def both(config: TrainConfig, last: int, **options: Any) -> tuple[Checkpoint, Checkpoint]:
+        def run(folder: str, **more: Any) -> Checkpoint:
+            train(config, tmp_path / folder, device="cpu", progress=False, **options, **more)
+            return load_checkpoint(tmp_path / folder / "weights.safetensors")
+
+        whole = run("whole")
+        interrupted_after(last)
+        with pytest.raises(PulledPlugError):
+            run("parts")
+        interrupted_after(-1)
+        parts = run("parts", resume=True)
+        torch.testing.assert_close(flat(parts.model), flat(whole.model), rtol=0, atol=1e-5)
+        return whole, parts
+
+    return both
 
 
 def test_a_run_writes_weights_and_a_stopped_one_ends_in_the_same_place(
@@ -169,7 +193,7 @@ def test_only_a_run_can_be_resumed(tmp_path: Path, run: Callable[..., Path]) -> 
 
 
 def test_a_run_begins_with_weights_that_are_there_and_tells_which(
-    tmp_path: Path, config: TrainConfig, run: Callable[..., Path], interrupted_after: Callable[[int], None]
+    tmp_path: Path, config: TrainConfig, run: Callable[..., Path], whole_and_stopped: Callable[..., Any]
 ) -> None:
     shift_outputs(run(tmp_path / "first"), {"ET": 0.4, "TC": 0.5, "WT": 0.6}, tmp_path / "calibrated.safetensors", 0.7)
     start = load_checkpoint(tmp_path / "calibrated.safetensors")
@@ -182,33 +206,17 @@ def test_a_run_begins_with_weights_that_are_there_and_tells_which(
     assert same.model.config == config.model  # pieces need not be sure any more
     assert same.training["started_from"] == {"sha256": start.sha256, "training": start.training}
 
-    train(further, tmp_path / "whole", start=start, device="cpu", progress=False)
-    whole = load_checkpoint(tmp_path / "whole" / "weights.safetensors")
+    whole, parts = whole_and_stopped(further, 3, start=start)
     assert (flat(whole.model) - flat(start.model)).abs().max() > 1e-3
-    interrupted_after(3)
-    with pytest.raises(PulledPlugError):
-        train(further, tmp_path / "parts", start=start, device="cpu", progress=False)
-    interrupted_after(-1)
-    train(further, tmp_path / "parts", start=start, device="cpu", progress=False, resume=True)
-    parts = load_checkpoint(tmp_path / "parts" / "weights.safetensors")
-    torch.testing.assert_close(flat(parts.model), flat(whole.model), rtol=0, atol=1e-5)
     assert parts.training["started_from"] == whole.training["started_from"]
 
 
 def test_the_outputs_of_deep_supervision_stay_out_of_the_weights_and_in_the_run(
-    tmp_path: Path, config: TrainConfig, interrupted_after: Callable[[int], None]
+    config: TrainConfig, whole_and_stopped: Callable[..., Any]
 ) -> None:
     deep = replace(config, deep_supervision=0.5)
-    train(deep, tmp_path / "whole", device="cpu", progress=False)
-    whole = load_checkpoint(tmp_path / "whole" / "weights.safetensors")
+    whole, _ = whole_and_stopped(deep, 2)
     assert whole.model.config == config.model
-    interrupted_after(2)
-    with pytest.raises(PulledPlugError):
-        train(deep, tmp_path / "parts", device="cpu", progress=False)
-    interrupted_after(-1)
-    train(deep, tmp_path / "parts", device="cpu", progress=False, resume=True)
-    parts = load_checkpoint(tmp_path / "parts" / "weights.safetensors")
-    torch.testing.assert_close(flat(parts.model), flat(whole.model), rtol=0, atol=1e-5)
 
 
 def test_weights_of_another_network_are_no_start(tmp_path: Path, config: TrainConfig, run: Callable[..., Path]) -> None:
@@ -221,7 +229,7 @@ def test_weights_of_another_network_are_no_start(tmp_path: Path, config: TrainCo
 
 
 def test_a_wider_network_begins_with_the_answers_of_a_narrow_one(
-    tmp_path: Path, config: TrainConfig, run: Callable[..., Path], interrupted_after: Callable[[int], None]
+    tmp_path: Path, config: TrainConfig, run: Callable[..., Path], whole_and_stopped: Callable[..., Any]
 ) -> None:
     start = load_checkpoint(run(tmp_path / "first"))
     assert isinstance(start.model, ShaSpec)
@@ -231,21 +239,15 @@ def test_a_wider_network_begins_with_the_answers_of_a_narrow_one(
     same = load_checkpoint(tmp_path / "same" / "weights.safetensors")
     assert isinstance(same.model, ShaSpec)
     assert same.model.config.widths == (6, 8)
+    begun = first_network(wider.model, wider.seed, start.model)  # the random channels, too
+    torch.testing.assert_close(flat(same.model), flat(begun), rtol=0, atol=1e-6)
     assert same.training["started_from"] == {"sha256": start.sha256, "training": start.training}
     torch.manual_seed(0)
     images = {name: torch.randn(1, 1, 12, 16, 8) for name in config.model.modalities}
     with torch.no_grad():
         torch.testing.assert_close(same.model(images).logits, start.model(images).logits, rtol=1e-4, atol=1e-4)
 
-    train(wider, tmp_path / "whole", start=start, device="cpu", progress=False)
-    whole = load_checkpoint(tmp_path / "whole" / "weights.safetensors")
-    interrupted_after(3)
-    with pytest.raises(PulledPlugError):
-        train(wider, tmp_path / "parts", start=start, device="cpu", progress=False)
-    interrupted_after(-1)
-    train(wider, tmp_path / "parts", start=start, device="cpu", progress=False, resume=True)
-    parts = load_checkpoint(tmp_path / "parts" / "weights.safetensors")
-    torch.testing.assert_close(flat(parts.model), flat(whole.model), rtol=0, atol=1e-5)
+    whole_and_stopped(wider, 3, start=start)
 
 
 def test_the_average_forgets_its_start_then_becomes_slow() -> None:
