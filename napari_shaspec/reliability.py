@@ -7,6 +7,7 @@ nothing is guessed for them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -48,7 +49,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Which images a table speaks of: whole, skull-stripped brains, and what else most of its cases are.
+    """Which images of one modality a table speaks of; by default whole, skull-stripped brains.
 
     Parameters
     ----------
@@ -56,31 +57,55 @@ class Limits:
         Of what differs from the background.
     thickest_mm
         Of the voxels.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is no image between them.
     """
 
     smallest_ml: float = SMALLEST_BRAIN_ML
     largest_ml: float = LARGEST_BRAIN_ML
     thickest_mm: float = THICKEST_MM
 
-    def widened(self, extents: Sequence[Extent]) -> Limits:
-        """So far that these images lie within, where most of them would not.
+    def __post_init__(self) -> None:
+        if not (0 <= self.smallest_ml <= self.largest_ml < math.inf and 0 < self.thickest_mm < math.inf):
+            raise _unreadable(f"limits of {self.described}")
 
-        A few that do not are no reason: simulated heads reach 2.8 litres, and a real one of that size has its skull.
+    @classmethod
+    def around(cls, extents: Sequence[Extent]) -> Limits:
+        """Where most of these images are: whole brains, or else the more or the less that they hold.
+
+        A few odd ones do not count: simulated heads reach 2.8 litres, and a real one of that size has its skull. Where
+        most are no whole brains, neither does the outermost tenth of the images, and whole brains are left out, as far
+        as nine in ten are none.
         """
         if not extents:
-            return self
-        filled, voxels = [each.filled_ml for each in extents], [round(each.voxel_mm, 2) for each in extents]
-        return Limits(
-            min(filled) if median(filled) < self.smallest_ml else self.smallest_ml,
-            max(filled) if median(filled) > self.largest_ml else self.largest_ml,
-            max(voxels) if median(voxels) > self.thickest_mm else self.thickest_mm,
-        )
+            return cls()
+        few = len(extents) // 10
+        filled = sorted(each.filled_ml for each in extents)
+        voxels = sorted(round(each.voxel_mm, 2) for each in extents)
+        most, least = filled[-1 - few], filled[few]
+        thickest = voxels[-1 - few] if median(voxels) > THICKEST_MM else THICKEST_MM
+        if median(filled) > LARGEST_BRAIN_ML:
+            return cls(min(least, LARGEST_BRAIN_ML), most, thickest)
+        if median(filled) < SMALLEST_BRAIN_ML:
+            return cls(least, max(most, SMALLEST_BRAIN_ML), thickest)
+        return cls(thickest_mm=thickest)
+
+    @property
+    def described(self) -> str:
+        """``0.7 to 2.3 litres, voxels to 6.5 mm``."""
+        litres = f"{self.smallest_ml / 1000:.3g} to {self.largest_ml / 1000:.3g} litres"
+        return f"{litres}, voxels to {self.thickest_mm:.3g} mm"
 
     def beyond(self, extent: Extent) -> str:
         """In what an image lies outside, in words; empty if in nothing."""
+        more = "more than a brain" if self.largest_ml == LARGEST_BRAIN_ML else "more than was measured"
+        less = "less than a brain" if self.smallest_ml == SMALLEST_BRAIN_ML else "less than was measured"
         differences = {
-            "more than a brain": extent.filled_ml > self.largest_ml,
-            "less than a brain": extent.filled_ml < self.smallest_ml,
+            more: extent.filled_ml > self.largest_ml,
+            less: extent.filled_ml < self.smallest_ml,
             f"voxels of {extent.voxel_mm:.3g} mm": round(extent.voxel_mm, 2) > self.thickest_mm,
         }
         return ", ".join(difference for difference, holds in differences.items() if holds)
@@ -101,7 +126,7 @@ class Confidence:
     source
         Over which cases.
     unlike
-        In what images of this case lie outside what was measured, by modality; the table says nothing of those.
+        In what images of this case are unlike most that were measured, by modality; there is no Dice then.
     """
 
     region: Region
@@ -129,7 +154,8 @@ class Confidence:
         """Where the verdict comes from."""
         if self.unlike:
             told = "; ".join(f"{modality.title}: {why}" for modality, why in self.unlike.items())
-            return f"In this case {told}. What these weights reach on {self.source} says nothing of such images."
+            reached = "are not like that, and what is reached there is no measure"
+            return f"In this case {told}. Most of {self.source} {reached}."
         if self.dice is None:
             return "These weights bring no table of what they reach with this subset."
         return f"Mean Dice {self.dice:.2f} of {self.source}, thresholds at 0.5. It says nothing of this case."
@@ -146,24 +172,27 @@ class Reliability:
     source
         Which cases, as in "20 simulated cases".
     limits
-        Which images that holds for.
+        Which images that holds for; for all four modalities, those that are not given get the limits of whole brains.
     """
 
     dice: Mapping[frozenset[Modality], Mapping[Region, float]]
     source: str
-    limits: Limits = field(default_factory=Limits)
+    limits: Mapping[Modality, Limits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         frozen = {available: MappingProxyType(dict(row)) for available, row in self.dice.items()}
         object.__setattr__(self, "dice", MappingProxyType(frozen))
+        limits = {modality: self.limits.get(modality, Limits()) for modality in Modality}
+        object.__setattr__(self, "limits", MappingProxyType(limits))
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold: ``{"source": ..., "limits": {...}, "dice": {"flair+t1c": {"ET": 0.57, ...}, ...}}``."""
+        """JSON: ``{"source": ..., "limits": {"flair": {...}, ...}, "dice": {"flair+t1": {...}, ...}}``."""
         rows = {
             subset_name(available): {region.value: dice for region, dice in row.items()}
             for available, row in self.dice.items()
         }
-        return {"source": self.source, "limits": asdict(self.limits), "dice": rows}
+        limits = {modality.value: asdict(each) for modality, each in self.limits.items()}
+        return {"source": self.source, "limits": limits, "dice": rows}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Reliability:
@@ -172,7 +201,7 @@ class Reliability:
         Raises
         ------
         ShaSpecError
-            If it is another form, names another region or modality, or a Dice is not from 0 to 1.
+            If it is another form, names another region or modality, or a number cannot be.
         """
         try:
             rows = {
@@ -180,7 +209,13 @@ class Reliability:
                 for name, row in values["dice"].items()
             }
             source = str(values["source"])
-            limits = Limits(**{name: float(value) for name, value in values.get("limits", {}).items()})
+            written = values.get("limits", {})
+            if "smallest_ml" in written:  # as an earlier version wrote it
+                written = dict.fromkeys(Modality, written)
+            limits = {
+                Modality(modality): Limits(**{name: float(value) for name, value in each.items()})
+                for modality, each in written.items()
+            }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _unreadable(f"{type(error).__name__}: {error}") from error
         for row in rows.values():
@@ -205,7 +240,11 @@ def confidence(
     chosen = frozenset(available)
     if reliability is None:
         return {region: Confidence(region, chosen, None) for region in Region}
-    beyond = {modality: reliability.limits.beyond(extent) for modality, extent in extents.items() if modality in chosen}
+    beyond = {
+        modality: reliability.limits[modality].beyond(extent)
+        for modality, extent in extents.items()
+        if modality in chosen
+    }
     unlike = {modality: why for modality, why in beyond.items() if why}
     row: Mapping[Region, float] = {} if unlike else reliability.dice.get(chosen, {})
     return {region: Confidence(region, chosen, row.get(region), reliability.source, unlike) for region in Region}

@@ -376,8 +376,10 @@ def test_evaluate_attaches_what_it_measured(case: Path, weights: Path, tmp_path:
     table = load_checkpoint(rated).reliability
     assert table is not None
     assert table.source == "1 made-up cases"
-    extents = read_case(case).extents.values()  # far less than a brain; the table speaks of such cases all the same
-    assert table.limits.smallest_ml == min(extent.filled_ml for extent in extents) < SMALLEST_BRAIN_ML
+    for modality, extent in read_case(case).extents.items():  # far less than a brain, and what the table speaks of
+        assert table.limits[modality].smallest_ml == extent.filled_ml < SMALLEST_BRAIN_ML
+    code, out, _ = say("info", "--weights", rated)
+    assert (code, "700 litres" in out, "0.7 litres, voxels to 6.5 mm" in out) == (0, False, True)
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     assert len(rows) == 45
     for row in rows:

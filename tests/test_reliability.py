@@ -83,30 +83,48 @@ def test_nothing_is_promised_of_images_unlike_all_that_were_measured() -> None:
     assert {each.verdict for each in found.values()} == {Verdict.NOT_MEASURED}
     assert found[Region.WT].evidence == (
         "In this case FLAIR: voxels of 12 mm; T1: more than a brain; T2: less than a brain. "
-        "What these weights reach on 20 simulated cases says nothing of such images."
+        "Most of 20 simulated cases are not like that, and what is reached there is no measure."
     )
     fine = odd | dict.fromkeys((FLAIR, T1, T2), Extent(1200, 6.5))  # T1c is not used
     assert confidence(TABLE, {T2, T1, FLAIR}, fine) == confidence(TABLE, {T2, T1, FLAIR})
 
 
-def test_what_most_of_the_measured_cases_are_is_promised() -> None:
+def test_what_most_of_the_measured_images_are_is_promised_for_their_modality() -> None:
     skulls = [Extent(3000, 10), Extent(3900, 7), Extent(1000, 7)]
-    wider = replace(TABLE, limits=Limits().widened(skulls))
-    assert wider.limits == Limits(SMALLEST_BRAIN_ML, 3900, 10)
-    assert Reliability.from_dict(json.loads(json.dumps(wider.to_dict()))) == wider
-    odd = {T1: Extent(3500, 1), FLAIR: Extent(1200, 10), T2: Extent(701, 1)}
-    assert confidence(wider, {T2, T1, FLAIR}, odd) == confidence(TABLE, {T2, T1, FLAIR})
-    assert confidence(wider, {T2}, {T2: Extent(699, 1)})[Region.WT].unlike == {T2: "less than a brain"}
-    assert Limits().widened([Extent(20, 1), Extent(15, 1)]) == Limits(15, LARGEST_BRAIN_ML, THICKEST_MM)
+    slabs = [Extent(20, 1), Extent(15, 1), Extent(900, 1)]
+    table = replace(TABLE, limits={FLAIR: Limits.around(skulls), T2: Limits.around(slabs)})
+    brains = {T1: Limits(), T1C: Limits()}
+    assert table.limits == brains | {FLAIR: Limits(1000, 3900, 10), T2: Limits(15, 900, THICKEST_MM)}
+    assert Reliability.from_dict(json.loads(json.dumps(table.to_dict()))) == table
+    like = {T1: Extent(1200, 1), FLAIR: Extent(3500, 10), T2: Extent(16, 1)}
+    assert confidence(table, {T2, T1, FLAIR}, like) == confidence(TABLE, {T2, T1, FLAIR})
+    odd = {T1: Extent(3500, 7), FLAIR: Extent(900, 11), T2: Extent(1200, 1)}
+    assert confidence(table, {T2, T1, FLAIR}, odd)[Region.WT].unlike == {
+        FLAIR: "less than was measured, voxels of 11 mm",
+        T1: "more than a brain, voxels of 7 mm",
+        T2: "more than was measured",
+    }
     uneven = Extent(1000, 7.0061)  # as affines have them
-    assert not Limits().widened([uneven]).beyond(uneven)
+    assert not Limits.around([uneven]).beyond(uneven)
+
+
+def test_whole_brains_are_unlike_what_was_measured_with_skull() -> None:
+    limits = Limits.around([Extent(3000, 1), Extent(3900, 1)])
+    assert limits == Limits(LARGEST_BRAIN_ML, 3900)
+    assert limits.beyond(Extent(1400, 1)) == "less than was measured"
+    assert Limits.around([Extent(20, 1), Extent(15, 1)]) == Limits(15, SMALLEST_BRAIN_ML)
+
+
+def test_one_image_in_ten_sets_no_limits() -> None:
+    skulls = [Extent(3000 + each, 7 + each / 100) for each in range(8)]
+    assert Limits.around([*skulls, Extent(9000, 30), Extent(1400, 1)]) == Limits(LARGEST_BRAIN_ML, 3007, 7.07)
 
 
 @pytest.mark.parametrize(
     "few", [[], [Extent(3000, 12), Extent(1500, 1), Extent(1500, 1)], [Extent(20, 1), Extent(1500, 1)]]
 )
-def test_a_few_odd_cases_widen_no_limits(few: list[Extent]) -> None:
-    assert Limits().widened(few) == Limits()
+def test_where_most_are_brains_the_limits_are_those_of_brains(few: list[Extent]) -> None:
+    assert Limits.around(few) == Limits()
 
 
 def test_slices_as_thick_as_those_that_were_measured_are_like_them() -> None:
@@ -117,7 +135,9 @@ def test_table_survives_json() -> None:
     written = json.loads(json.dumps(TABLE.to_dict()))
     assert written["dice"]["flair+t1+t2"] == {"ET": 0.12, "TC": 0.5, "WT": 0.7499}
     assert Reliability.from_dict(written) == TABLE
-    del written["limits"]  # as an earlier version wrote it
+    written["limits"] = {"smallest_ml": 5, "largest_ml": 1000, "thickest_mm": 3}  # as an earlier version wrote it
+    assert Reliability.from_dict(written) == replace(TABLE, limits=dict.fromkeys(Modality, Limits(5, 1000, 3)))
+    del written["limits"]  # and a still earlier one
     assert Reliability.from_dict(written) == TABLE
 
 
@@ -133,8 +153,13 @@ def test_table_survives_json() -> None:
         {"source": "", "dice": {"flair": {"ET": "much"}}},
         {"source": "", "dice": {"flair": {"ET": 57.0}}},
         {"source": "", "dice": {"flair": {"ET": float("nan")}}},
-        {"source": "", "dice": {}, "limits": {"largest_ml": "much"}},
-        {"source": "", "dice": {}, "limits": {"largest": 5.0}},
+        {"source": "", "dice": {}, "limits": {"flair": {"largest_ml": "much"}}},
+        {"source": "", "dice": {}, "limits": {"flair": {"largest_ml": float("nan")}}},
+        {"source": "", "dice": {}, "limits": {"flair": {"largest_ml": 5.0, "smallest_ml": 6.0}}},
+        {"source": "", "dice": {}, "limits": {"flair": {"thickest_mm": 0}}},
+        {"source": "", "dice": {}, "limits": {"flair": {"largest": 5.0}}},
+        {"source": "", "dice": {}, "limits": {"pet": {"largest_ml": 5000.0}}},
+        {"source": "", "dice": {}, "limits": {"largest_ml": 5000.0}},
         {"source": "", "dice": {}, "limits": 5.0},
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,7 +85,7 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
         for name, path in zip(_names(chosen), chosen, strict=True)
     ]
     scores: list[Score] = []
-    extents: list[Extent] = []
+    extents: list[Mapping[Modality, Extent]] = []
     failed = set()
     for network in networks:
         for number, case in enumerate(cases, 1):
@@ -96,7 +96,7 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
                 say(f"{case.name} failed: {error}")
             else:
                 scores.extend(found)
-                extents.extend(sizes)
+                extents.append(sizes)
     if scores:
         with staged(files, overwrite=overwrite) as places:
             write_scores(scores, places[out], more=more)
@@ -156,7 +156,7 @@ def _with_truth(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     return kept
 
 
-def _scores(network: _Network, files: CaseFiles, position: str) -> tuple[list[Score], Collection[Extent]]:
+def _scores(network: _Network, files: CaseFiles, position: str) -> tuple[list[Score], Mapping[Modality, Extent]]:
     from napari_shaspec.evaluation.subsets import evaluate_case
     from napari_shaspec.inference.session import Session
 
@@ -177,7 +177,7 @@ def _scores(network: _Network, files: CaseFiles, position: str) -> tuple[list[Sc
         say(f"{case.name}: {note}")
     if copied := _exactly_answered(case, scores):
         say(f"{case.name}: the label map is exactly what the network answers from {copied}: its own output, perhaps?")
-    return scores, case.extents.values()
+    return scores, case.extents
 
 
 def _exactly_answered(case: Case, scores: Sequence[Score]) -> str:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import typer
 
 from napari_shaspec import __version__
 from napari_shaspec.cli.options import Weights
+
+if TYPE_CHECKING:
+    from napari_shaspec.modalities import Modality
+    from napari_shaspec.reliability import Limits
 
 PACKAGES = ("torch", "monai", "numpy", "nibabel", "lightning", "nilearn", "napari")
 
@@ -40,10 +45,23 @@ def info(weights: Weights = None) -> None:
         _show("voxels", f"{finest:g} to {coarsest:g} mm")
     else:
         _show("network", "of the released code; voxels as they are stored")
-    _show("reliability", checkpoint.reliability.source if checkpoint.reliability is not None else "not measured")
+    if checkpoint.reliability is None:
+        _show("reliability", "not measured")
+    else:
+        _show("reliability", checkpoint.reliability.source)
+        _show_limits(checkpoint.reliability.limits)
     if checkpoint.training:
         typer.echo("\nhow they were trained")
         _show_training(checkpoint.training)
+
+
+def _show_limits(limits: Mapping[Modality, Limits]) -> None:
+    """Once for all modalities that share them."""
+    sharing: dict[Limits, list[str]] = {}
+    for modality, each in limits.items():
+        sharing.setdefault(each, []).append(modality.title)
+    for each, titles in sharing.items():
+        _show("it holds for", each.described if len(sharing) == 1 else f"{', '.join(titles)}: {each.described}")
 
 
 def _show_training(training: Mapping[str, object]) -> None:

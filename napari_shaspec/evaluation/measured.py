@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from napari_shaspec.evaluation.subsets import Score, Variant
@@ -14,7 +14,7 @@ from napari_shaspec.volume import Extent
 DECIMALS = 4
 
 
-def measured(scores: Sequence[Score], cases: str, extents: Sequence[Extent] = ()) -> Reliability:
+def measured(scores: Sequence[Score], cases: str, extents: Sequence[Mapping[Modality, Extent]] = ()) -> Reliability:
     """Mean Dice of the raw masks by subset and region.
 
     Parameters
@@ -24,7 +24,7 @@ def measured(scores: Sequence[Score], cases: str, extents: Sequence[Extent] = ()
     cases
         What kind they are, as in "simulated cases"; their number is put before it.
     extents
-        Of their images: the table speaks of such ones, too.
+        Of their images, as `Case` has them: it is such ones that the table speaks of.
     """
     chosen = [score for score in scores if score.variant is Variant.RAW]
     found: dict[frozenset[Modality], dict[Region, list[float]]] = {}
@@ -34,4 +34,7 @@ def measured(scores: Sequence[Score], cases: str, extents: Sequence[Extent] = ()
         available: {region: round(fmean(values), DECIMALS) for region, values in row.items()}
         for available, row in found.items()
     }
-    return Reliability(dice, f"{len({score.case for score in chosen})} {cases}", Limits().widened(extents))
+    limits = {
+        modality: Limits.around([images[modality] for images in extents if modality in images]) for modality in Modality
+    }
+    return Reliability(dice, f"{len({score.case for score in chosen})} {cases}", limits)

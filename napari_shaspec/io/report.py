@@ -81,7 +81,12 @@ class Report:
             "available": subset_name(self.available),
             "weights": {"path": self.weights[0], "sha256": self.weights[1]},
             "confidence": {
-                region.value: {"verdict": each.verdict.value, "mean_dice": each.dice, "source": each.source}
+                region.value: {
+                    "verdict": each.verdict.value,
+                    "mean_dice": each.dice,
+                    "source": each.source,
+                    "unlike": {str(modality): why for modality, why in each.unlike.items()},
+                }
                 for region, each in self.confidence.items()
             },
         }
@@ -114,6 +119,7 @@ def read_report(path: Path) -> Report:
                         available,
                         None if each["mean_dice"] is None else float(each["mean_dice"]),
                         str(each["source"]),
+                        {Modality(modality): str(why) for modality, why in each.get("unlike", {}).items()},
                     )
                     for name, each in entries.get("confidence", {}).items()
                 },

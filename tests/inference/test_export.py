@@ -77,11 +77,15 @@ def test_the_report_says_what_made_it(tmp_path: Path, case: Case, model: ShaSpec
     assert report.notes[-1] == "the device was full"
     assert again["stand_in_rule"].startswith("mean of the shared features")
     assert again["confidence"] == {
-        "ET": {"verdict": "unreliable", "mean_dice": 0.2, "source": "3 cases"},
-        "TC": {"verdict": "not measured", "mean_dice": None, "source": "3 cases"},
-        "WT": {"verdict": "not measured", "mean_dice": None, "source": "3 cases"},
+        "ET": {"verdict": "unreliable", "mean_dice": 0.2, "source": "3 cases", "unlike": {}},
+        "TC": {"verdict": "not measured", "mean_dice": None, "source": "3 cases", "unlike": {}},
+        "WT": {"verdict": "not measured", "mean_dice": None, "source": "3 cases", "unlike": {}},
     }
-    del again["confidence"]  # as in reports of older versions
+    for each in again["confidence"].values():  # as in reports of older versions
+        del each["unlike"]
+    (tmp_path / "old.json").write_text(json.dumps(again))
+    assert read_report(tmp_path / "old.json").confidence == report.confidence
+    del again["confidence"]  # and of still older ones
     (tmp_path / "old.json").write_text(json.dumps(again))
     assert read_report(tmp_path / "old.json").confidence == {}
 

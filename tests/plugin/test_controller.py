@@ -295,7 +295,7 @@ def test_closing_stops_everything(bench: Bench) -> None:
     assert bench.controller.close()
 
 
-SMALL = Limits(smallest_ml=0)
+SMALL = dict.fromkeys(Modality, Limits(smallest_ml=0))
 TABLE = Reliability({ALL: {Region.ET: 0.8}, ALL - {Modality.T1C}: {Region.ET: 0.1}}, "20 simulated cases", SMALL)
 
 
@@ -327,18 +327,27 @@ def test_trust_belongs_to_what_was_asked_for(bench: Bench) -> None:
     assert bench.state.confidence == {}
 
 
-def test_nothing_is_promised_while_an_image_with_skull_is_used(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("voxel_mm", "table", "why"),
+    [
+        ((40.0, 40, 40), TABLE, "more than a brain, voxels of 40 mm"),
+        ((3.0, 3, 7), TABLE, "voxels of 7 mm"),
+        ((2.0, 2, 2), Reliability(TABLE.dice, TABLE.source), "less than a brain"),
+    ],
+)
+def test_nothing_is_promised_while_an_image_is_used_that_is_unlike_the_measured_ones(
+    bench: Bench, voxel_mm: tuple[float, float, float], table: Reliability, why: str
+) -> None:
     bench.load()
-    large = np.diag([40.0, 40, 40, 1])  # more than a brain
     images = {
-        modality: (modality.title, LayerSource(Volume(source.volume.data, large)))
+        modality: (modality.title, LayerSource(Volume(source.volume.data, np.diag([*voxel_mm, 1]))))
         for modality, source in bench.patients["one"].items()
     }
-    bench.controller.set_model(None, FakeCheckpoint(sha256="rated", reliability=TABLE))  # type: ignore[arg-type]
+    bench.controller.set_model(None, FakeCheckpoint(sha256="rated", reliability=table))  # type: ignore[arg-type]
     bench.controller.set_images(images, None)
     bench.jobs.finish_all()
     assert bench.state.confidence[Region.ET].line == "ET from all four: not measured"
-    assert "more than a brain" in bench.state.confidence[Region.ET].evidence
+    assert f"FLAIR: {why};" in bench.state.confidence[Region.ET].evidence
 
 
 def test_labels_made_of_probabilities_again_ask_for_edits_once_more(bench: Bench) -> None:

@@ -30,7 +30,7 @@ TABLE = Reliability(
         ALL - {Modality.T1C}: {Region.ET: 0.1, Region.TC: 0.2, Region.WT: 0.9},
     },
     "7 made-up cases",
-    Limits(smallest_ml=0),  # as small as those of these tests
+    dict.fromkeys(Modality, Limits(smallest_ml=0)),  # as small as those of these tests
 )
 
 
