@@ -5,14 +5,12 @@ Knows neither Qt nor napari: threads and painting are handed in, so that the rul
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.inference.smoothing import Postprocessing
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.case_run import case_steps, reference_steps
 from napari_shaspec.plugin.feature_requests import FeatureRequests
@@ -21,10 +19,8 @@ from napari_shaspec.plugin.latest import Latest, Start
 from napari_shaspec.plugin.layers import LayerSource
 from napari_shaspec.plugin.measures import Measures
 from napari_shaspec.plugin.painter import Painter
-from napari_shaspec.plugin.prediction_run import Asked, Loaded, Piece, postprocessing_steps
-from napari_shaspec.plugin.state import PluginState, Progress, Result, Status
-from napari_shaspec.regions import Region
-from napari_shaspec.reliability import confidence
+from napari_shaspec.plugin.predictions import Predictions
+from napari_shaspec.plugin.state import PluginState, Status
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.feature_choice import FeatureChoice
@@ -58,20 +54,25 @@ class Controller:
         self.weights: Path | None = None
         self.device = "auto"
         self.checkpoint: Checkpoint | None = None
-        self._painter = painter
         self.network = network
         self._off: frozenset[Modality] = frozenset()
         self._predict_when_ready = False
-        self._notes_of_run: tuple[str, ...] = ()
         self._sources: dict[Modality, LayerSource] = {}
         self._reference: Latest[Case] = Latest(start, self._referenced, on_error=self._failed)
         self._case: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
-        self._prediction: Latest[Piece | Loaded | Result] = Latest(
-            start, self._received, on_error=self._prediction_failed
-        )
-        self._post: Latest[Result] = Latest(start, self._postprocessed, on_error=self._failed)
         self._features = FeatureRequests(network, start, self._failed)
         self.measures = Measures(state, painter, start, self._failed)
+        self.predictions = Predictions(
+            state,
+            painter,
+            start,
+            network,
+            request=self._request,
+            features=self._features,
+            measures=self.measures,
+            loaded=self._loaded,
+            on_error=self._failed,
+        )
 
     # The case
 
@@ -101,17 +102,13 @@ class Controller:
             self._set_truth(truth)
             return
         self._sources = images
-        for running in (self._reference, self._prediction, self._post, self._features, self.measures):
+        for running in (self._reference, self._features, self.measures):
             running.cancel()
+        self.predictions.stop()
         self.network.forget()
-        kept = self._painter.clear()
-        state.encoded = frozenset()
-        state.case = state.result = state.pinned = None
-        self._notes_of_run = ()
-        state.progress = Progress()
-        state.volumes_ml, state.agreement, state.confidence, state.notes = {}, {}, {}, ()
-        state.message = ""
-        self._say_kept(kept)
+        state.case = None
+        self.predictions.forget()
+        state.pinned = None
         if not sources:
             self._case.cancel()
             state.available = frozenset()
@@ -119,7 +116,6 @@ class Controller:
             self._predict_when_ready = False
             return
         state.status = Status.ASSEMBLING
-
         self._case.run(partial(case_steps, dict(sources), truth))
 
     def _assembled(self, case: Case) -> None:
@@ -130,7 +126,7 @@ class Controller:
         state.available = (case.available - self._off) or case.available
         state.status = Status.READY
         if state.live or self._predict_when_ready:
-            self._predict()  # and what was said of these images stays
+            self.predictions.begin()  # and what was said of these images stays
         self._predict_when_ready = False
 
     def _set_truth(self, truth: LayerSource | None) -> None:
@@ -142,7 +138,7 @@ class Controller:
     def _referenced(self, case: Case) -> None:
         self.state.agreement = {}
         self.state.case = case
-        self._note(self._notes_of_run)
+        self.predictions.renew_notes()
         if self.state.result is not None:
             self.measures.refresh()
 
@@ -168,7 +164,7 @@ class Controller:
         self._off = state.case.available - available
         state.available = available
         if state.live:
-            self.predict()
+            self.predictions.predict()
 
     def solo(self, modality: Modality) -> None:
         """Only this one; once more, all again."""
@@ -176,7 +172,7 @@ class Controller:
         if case is not None and modality in case.available:
             self.choose(frozenset(case.available if self.state.available == {modality} else {modality}))
 
-    # Prediction
+    # The network
 
     def set_model(self, weights: Path | None, checkpoint: Checkpoint) -> None:
         """Use another checkpoint from now on; ``weights`` is its path, None for the bundled one."""
@@ -197,112 +193,27 @@ class Controller:
     def _restart(self) -> None:
         self.state.encoded = frozenset()
         if self.state.live and self.state.case is not None:
-            self.predict()  # which cancels what runs, and whose result asks for maps again
+            self.predictions.predict()  # which cancels what runs, and whose result asks for maps again
         else:
-            self.cancel(silently=True)
+            self.predictions.cancel(silently=True)
             self._features.give_up()
-
-    def predict(self) -> None:
-        """Ask for the present subset; whatever runs is cancelled."""
-        self.state.message = ""
-        self._predict()
 
     def predict_when_ready(self) -> None:
         """Now, or once the images that are on their way make a case; `drop_wish` if there are none."""
         if self.state.case is None:
             self._predict_when_ready = True
         else:
-            self.predict()
+            self.predictions.predict()
 
     def drop_wish(self) -> None:
         """Nothing is on its way: what is opened later is another matter."""
         self._predict_when_ready = False
 
-    def set_live(self, live: bool) -> None:
-        """Whether to predict at every change; what has changed before is caught up with."""
-        self.state.live = live
-        if self.state.case is not None and self.state.status is Status.READY:  # else the end of a run looks at it
-            self._catch_up()
-
-    def _catch_up(self) -> bool:
-        """While it is live, predict again if the labels are of another subset or network; whether that was so."""
-        state, result = self.state, self.state.result
-        same = result is not None and (result.prediction.available, result.checkpoint.sha256) == (
-            state.available,
-            state.network,
-        )
-        if same or not state.live:
-            return False
-        self.predict()
-        return True
-
-    def _predict(self) -> None:
-        state = self.state
-        case, available = state.case, state.available
-        if case is None or not available:
-            return
-        for running in (self._features, self._post, self.measures):
-            running.cancel()
-        self._say_kept(self._painter.begin(case.grid))
-        post = Postprocessing(dict(state.thresholds), state.smooth)
-        asked = Asked(available, self._painter.viewport(case.grid), post, time.perf_counter())
-        state.result = None
-        state.status = Status.RUNNING
-        state.progress = Progress("waiting" if self.network.busy else "preparing")
-        self._prediction.run(partial(self.network.predict, self._request(case), asked))
-
-    def cancel(self, *, silently: bool = False) -> None:
-        """Stop predicting; what was painted stays, and what was encoded need not be again."""
-        if self._prediction.running:
-            self._prediction.cancel()
-            self.state.progress = Progress()
-            self.state.status = Status.READY
-            self.measures.refresh()
-            if not silently:
-                self.state.message = "Cancelled. The labels show what was reached."
-
     def _request(self, case: Case) -> NetworkRequest:
         return NetworkRequest(case, tuple(self._sources.items()), self.weights, self.checkpoint, self.device)
 
-    def _received(self, item: Piece | Loaded | Result) -> None:
-        state = self.state
-        if isinstance(item, Loaded):
-            self.checkpoint = item.checkpoint
-            state.stand_in = item.checkpoint.model.config.stand_in
-            state.network = item.checkpoint.sha256
-            state.statement = item.checkpoint.statement
-            extents = state.case.extents if state.case is not None else {}
-            state.confidence = confidence(item.checkpoint.reliability, item.available, extents)
-            self._note(item.notes)
-        elif isinstance(item, Piece):
-            self._painter.paint(item.box, item.labels)
-            state.encoded = state.encoded | item.encoded
-            state.progress = item.progress
-        else:
-            self._note(item.notes)
-            self._finished(item)
-
-    def _finished(self, result: Result) -> None:
-        state = self.state
-        self._painter.paint(None, result.labels)
-        state.progress = Progress()
-        state.result = result
-        state.status = Status.READY  # last: to be ready without a result is to have been cancelled, or to have failed
-        self.measures.refresh()
-        if self._catch_up():
-            return  # it was not live yet when a modality was switched
-        if (dict(result.thresholds), result.smooth) != (dict(state.thresholds), state.smooth):
-            self._apply_postprocessing()  # changed while the network ran
-
-    def _note(self, notes: tuple[str, ...]) -> None:
-        self._notes_of_run = notes
-        self.state.notes = (*(self.state.case.notes if self.state.case is not None else ()), *notes)
-
-    def _prediction_failed(self, error: Exception) -> None:
-        self.state.progress = Progress()
-        self.state.status = Status.READY
-        self.measures.refresh()  # some tiles of the new answer may have been painted
-        self._failed(error)
+    def _loaded(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
 
     def _failed(self, error: Exception) -> None:
         if self.state.status is Status.ASSEMBLING:
@@ -310,36 +221,6 @@ class Controller:
         self.state.message = str(error) if isinstance(error, ShaSpecError) else f"{type(error).__name__}: {error}"
         if not isinstance(error, ShaSpecError):
             raise error  # a bug: napari shows where
-
-    # After the network
-
-    def set_postprocessing(self, thresholds: Mapping[Region, float], smooth: bool) -> None:
-        """Make the labels again from the probabilities that are kept, without the network."""
-        state = self.state
-        if dict(thresholds) == dict(state.thresholds) and smooth == state.smooth:
-            return
-        state.thresholds, state.smooth = dict(thresholds), smooth
-        self._apply_postprocessing()
-
-    def _apply_postprocessing(self) -> None:
-        result = self.state.result
-        if result is None:
-            return  # a prediction that runs will see to it when it is finished
-        post = Postprocessing(dict(self.state.thresholds), self.state.smooth)
-        self._say_kept(self._painter.begin(result.prediction.grid))
-        self._post.run(partial(postprocessing_steps, result, post))
-
-    def _postprocessed(self, result: Result) -> None:
-        self._say_kept(self._painter.begin(result.prediction.grid))  # once more: the brush was free meanwhile
-        self._finished(result)
-
-    def _say_kept(self, kept: str | None) -> None:
-        """Where painted labels are now: the panel's table and export speak of the new ones."""
-        if kept is not None:
-            self.state.message = (
-                f"What you painted is kept, hidden, as {kept}. The table and Export speak of the new labels; "
-                "to save yours, select that layer, then File > Save Selected Layers."
-            )
 
     # Features
 
@@ -363,9 +244,10 @@ class Controller:
 
     def close(self) -> bool:
         """Stop everything; whether all threads have ended."""
-        kinds = (self._case, self._reference, self._prediction, self._post, self.measures, self._features)
-        for each in kinds:
-            each.cancel()
+        kinds = (self._case, self._reference, self.predictions, self.measures, self._features)
+        for running in (self._case, self._reference, self.measures, self._features):
+            running.cancel()
+        self.predictions.stop()  # all at once, and only then wait for each
         ended = [each.close(CLOSING_SECONDS) for each in kinds]
         self.network.forget()
         return all(ended)

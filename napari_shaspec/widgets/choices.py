@@ -52,7 +52,7 @@ class Choices:
 
     def _set_live(self, live: bool) -> None:
         settings.remember(live=live)
-        self._controller.set_live(live)
+        self._controller.predictions.set_live(live)
 
     def _set_model(self, weights: Path | None) -> None:
         self._jobs.load_weights(weights, self._use_model)

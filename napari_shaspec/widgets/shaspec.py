@@ -127,14 +127,14 @@ class ShaSpecWidget(Dock):
         self.modalities.toggled.connect(controller.set_available)
         self.modalities.soloed.connect(controller.solo)
         self.modalities.layer_chosen.connect(self._choose_layer)
-        self.run.run_clicked.connect(controller.predict)
-        self.run.cancel_clicked.connect(controller.cancel)
+        self.run.run_clicked.connect(controller.predictions.predict)
+        self.run.cancel_clicked.connect(controller.predictions.cancel)
         self.regions.pin_clicked.connect(controller.measures.pin)
         self.regions.unpin_clicked.connect(controller.measures.unpin)
         self.overlay_panel.region_changed.connect(
             lambda region, shown, filled: self.overlay.regions.show(region, visible=shown, filled=filled)
         )
-        self.overlay_panel.postprocessing_changed.connect(controller.set_postprocessing)
+        self.overlay_panel.postprocessing_changed.connect(controller.predictions.set_postprocessing)
         self.overlay.changed.connect(self._on_redraw)
         controller.measures.refreshed.connect(self.change_display.refresh)
         self._listening = self.state.listen(
@@ -152,7 +152,7 @@ class ShaSpecWidget(Dock):
         self._shortcuts = [
             self._shortcut(str(number), partial(self._toggle, modality)) for number, modality in enumerate(Modality, 1)
         ]
-        self._escape = self._shortcut("Esc", controller.cancel)
+        self._escape = self._shortcut("Esc", controller.predictions.cancel)
         self._escape.setEnabled(False)  # only while something runs: napari's polygon tool uses it too
 
     def _shortcut(self, keys: str, slot: Callable[[], None]) -> QShortcut:

@@ -74,14 +74,14 @@ def test_a_cancelled_run_says_so_and_the_next_one_works(bench: Bench) -> None:
     job = bench.jobs.started[-1]
     job.step()
     job.step()
-    bench.controller.cancel()
+    bench.controller.predictions.cancel()
     assert bench.state.status is Status.READY
     assert bench.state.message.startswith("Cancelled")
     painted = len(bench.painter.painted)
     job.finish()
     assert len(bench.painter.painted) == painted
     assert bench.state.result is None
-    bench.controller.predict()
+    bench.controller.predictions.predict()
     assert bench.state.message == ""
     bench.jobs.finish_all()
     assert bench.state.result is not None
@@ -101,7 +101,7 @@ def test_an_error_in_a_tile_reaches_the_user_and_the_next_run_works(bench: Bench
     assert bench.state.status is Status.READY
     assert "expected a" in bench.state.message.lower() or "CUDA error" in bench.state.message
     bench.sessions[0].error = None
-    bench.controller.predict()
+    bench.controller.predictions.predict()
     bench.jobs.finish_all()
     assert bench.state.result is not None
 
@@ -132,7 +132,7 @@ def test_without_live_nothing_runs_by_itself(bench: Bench) -> None:
     assert bench.state.status is Status.READY
     bench.controller.set_available(Modality.T1, False)
     assert all(job.ended for job in bench.jobs.started)
-    bench.controller.predict()
+    bench.controller.predictions.predict()
     bench.jobs.finish_all()
     assert bench.state.result is not None
     assert bench.state.result.prediction.available == ALL - {Modality.T1}
@@ -178,7 +178,8 @@ def test_another_reference_leaves_labels_and_encodings_alone(bench: Bench) -> No
 
 def test_a_result_names_what_made_it(bench: Bench) -> None:
     bench.load(Modality.FLAIR)
-    bench.controller.set_postprocessing({Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}, False)  # while it runs
+    while_it_runs = {Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}
+    bench.controller.predictions.set_postprocessing(while_it_runs, False)
     bench.jobs.finish_all()
     assert bench.state.result is not None
     assert bench.state.result.thresholds[Region.ET] == 0.05
@@ -193,7 +194,7 @@ def test_there_is_no_result_while_labels_are_of_two_subsets(bench: Bench) -> Non
     job = bench.jobs.started[-1]
     job.step()
     job.step()
-    bench.controller.cancel()
+    bench.controller.predictions.cancel()
     assert bench.state.result is None
     bench.controller.measures.pin()
     assert bench.state.pinned is None
@@ -217,10 +218,10 @@ def test_thresholds_need_no_network(bench: Bench) -> None:
     bench.load(Modality.FLAIR)
     bench.jobs.finish_all()
     asked = len(bench.sessions[0].asked)
-    bench.controller.set_postprocessing({Region.ET: 0.5, Region.TC: 0.5, Region.WT: 0.8}, False)
+    bench.controller.predictions.set_postprocessing({Region.ET: 0.5, Region.TC: 0.5, Region.WT: 0.8}, False)
     bench.jobs.finish_all()
     assert bench.state.volumes_ml[Region.WT] == 0
-    bench.controller.set_postprocessing({Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}, False)
+    bench.controller.predictions.set_postprocessing({Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}, False)
     bench.jobs.finish_all()
     assert bench.state.volumes_ml[Region.ET] > 0
     assert len(bench.sessions[0].asked) == asked
@@ -320,7 +321,7 @@ def test_trust_belongs_to_what_was_asked_for(bench: Bench) -> None:
     bench.state.live = False
     bench.controller.set_available(Modality.T1C, True)
     assert bench.state.confidence[Region.ET].line == "ET without T1c: unreliable"  # as the labels still are
-    bench.controller.predict()
+    bench.controller.predictions.predict()
     bench.jobs.finish_all()
     assert bench.state.confidence[Region.ET].line == "ET from all four: reliable"
     bench.load(patient="two")
@@ -354,7 +355,7 @@ def test_labels_made_of_probabilities_again_ask_for_edits_once_more(bench: Bench
     bench.load(Modality.FLAIR)
     bench.jobs.finish_all()
     bench.painter.begun.clear()
-    bench.controller.set_postprocessing({Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}, False)
+    bench.controller.predictions.set_postprocessing({Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}, False)
     painted = len(bench.painter.painted)
     assert bench.painter.begun == [painted]
     bench.jobs.finish_all()  # the brush was free meanwhile
@@ -369,8 +370,8 @@ def test_it_is_said_where_painted_labels_are_kept(bench: Bench) -> None:
     assert bench.state.message == ""
     thresholds = {Region.ET: 0.05, Region.TC: 0.5, Region.WT: 0.5}
     for name, put_aside in (
-        ("first", bench.controller.predict),
-        ("second", lambda: bench.controller.set_postprocessing(thresholds, False)),
+        ("first", bench.controller.predictions.predict),
+        ("second", lambda: bench.controller.predictions.set_postprocessing(thresholds, False)),
         ("third", lambda: bench.load(patient="two")),
     ):
         bench.painter.kept = name
@@ -397,7 +398,7 @@ def test_another_model_says_whose_labels_there_are_until_it_runs(bench: Bench) -
     bench.state.live = False
     bench.controller.set_model(None, FakeCheckpoint(sha256="other"))  # type: ignore[arg-type]
     assert bench.state.message == "The labels are still those of the model before: run the prediction again."
-    bench.controller.predict()
+    bench.controller.predictions.predict()
     assert bench.state.message == ""
     bench.jobs.finish_all()
     assert bench.state.message == ""
@@ -473,16 +474,16 @@ def test_a_wish_is_one_run_and_is_forgotten_with_what_it_was_for(bench: Bench) -
 def test_live_catches_up_with_what_was_switched_before(bench: Bench) -> None:
     bench.load(Modality.FLAIR, Modality.T1)
     bench.jobs.finish_all()
-    bench.controller.set_live(False)
+    bench.controller.predictions.set_live(False)
     bench.controller.set_available(Modality.T1, False)
-    bench.controller.set_live(True)
+    bench.controller.predictions.set_live(True)
     bench.jobs.finish_all()
     assert bench.state.result.prediction.available == {Modality.FLAIR}
     # While the network runs, too.
-    bench.controller.set_live(False)
-    bench.controller.predict()
+    bench.controller.predictions.set_live(False)
+    bench.controller.predictions.predict()
     bench.controller.set_available(Modality.T1, True)
-    bench.controller.set_live(True)
+    bench.controller.predictions.set_live(True)
     bench.jobs.finish_all()
     assert bench.state.result.prediction.available == {Modality.FLAIR, Modality.T1}
 
@@ -490,7 +491,7 @@ def test_live_catches_up_with_what_was_switched_before(bench: Bench) -> None:
 def test_maps_that_were_given_up_for_another_device_are_withdrawn(bench: Bench) -> None:
     bench.load()
     bench.jobs.finish_all()
-    bench.controller.set_live(False)
+    bench.controller.predictions.set_live(False)
     withdrawn = Mock()
     bench.controller.request_features(Mock(), Mock(), withdrawn)
     assert bench.controller.computing_features

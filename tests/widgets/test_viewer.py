@@ -209,7 +209,7 @@ def test_closing_in_the_middle_leaves_nothing_behind(
     Timer(0.2, gate.gate.set).start()  # the thread is in the middle of a tile when the dock is closed
     viewer.window.remove_dock_widget(panel)
     assert panel._closed
-    assert all(handle.wait(0) for handle in panel.controller._prediction._handles)
+    assert all(handle.wait(0) for handle in panel.controller.predictions._run._handles)
     assert len(viewer.layers.events.inserted.callbacks) < callbacks
     assert panel._on_mouse_move not in viewer.mouse_move_callbacks
     assert not panel._settle_layers.isActive()
@@ -235,7 +235,7 @@ def test_the_window_closes_in_the_middle(
 ) -> None:
     panel.open_paths([str(case_folder)])
     qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
-    prediction = panel.controller._prediction
+    prediction = panel.controller.predictions._run
     Timer(0.2, gate.gate.set).start()
     panel.viewer.close()
     assert panel._closed
@@ -565,7 +565,7 @@ def test_half_an_answer_is_saved_without_the_report_of_the_one_before(
     click(loaded, "available_t1", qtbot)
     qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
     assert withdrawn == []
-    loaded.controller.cancel()
+    loaded.controller.predictions.cancel()
     assert withdrawn == [Status.READY]  # maps of the subset before would be shown as this one's
     gate.gate.set()
     loaded.viewer.layers.selection.active = loaded.overlay.layer
