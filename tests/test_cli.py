@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import signal
@@ -413,6 +414,18 @@ def test_cohort_goes_on_where_it_stopped(case: Path, weights: Path, tmp_path: Pa
     code, printed, err = say(*common)  # without a worker: there is nothing left to do
     assert (code, printed) == (0, f"Wrote {out / 'cohort.csv'}: 0 predicted, 1 kept, 0 failed\n")
     assert "1 of 1 cases are finished already." in err
+    corrected = nib.load(out / "BraTS_1_seg.nii.gz")
+    nib.Nifti1Image(np.zeros(corrected.shape, np.uint8), corrected.affine).to_filename(out / "BraTS_1_seg.nii.gz")
+    code, printed, err = say(*common)
+    assert (code, "Changed since they were written: the label maps of BraTS_1." in err) == (0, True)
+    image = next(case.glob("*t1.nii.gz"))
+    os.utime(image, (1e9, 1e9))  # another image, older than the labels
+    code, _, err = say(*common)
+    assert (code, "found changed ones of BraTS_1" in err) == (1, True)
+    assert not labels_of(out / "BraTS_1_seg.nii.gz").any()  # still there
+    (out / "BraTS_1_seg.nii.gz").unlink()
+    code, printed, _ = say(*common)
+    assert (code, printed) == (0, f"Wrote {out / 'cohort.csv'}: 1 predicted, 0 kept, 0 failed\n")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,6 +65,7 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
         left = [files for files in cases if not table.is_finished(files, job.sha256, job.settings)]
         if len(left) < len(cases):
             say(f"{len(cases) - len(left)} of {len(cases)} cases are finished already.")
+        _spare_edited([files.name for files in cases if table.was_edited(files)], {files.name for files in left})
         try:
             if left:
                 client = local_client(workers) if workers is not None else remote_client(str(scheduler))
@@ -81,6 +82,20 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
             f"{failed} that failed",
             f"Read the column error of {TABLE}; running again tries these once more",
         )
+
+
+def _spare_edited(edited: Sequence[str], left: Collection[str]) -> None:
+    """What somebody has corrected is not written over, and the table's volumes are not of it."""
+    lost = [name for name in edited if name in left]
+    if lost:
+        raise ShaSpecError(
+            "label maps as this command wrote them, where cases are to be predicted again",
+            f"changed ones of {', '.join(lost)}",
+            "Move them to another folder, or choose another for the results",
+        )
+    if edited:
+        changed = f"the label maps of {', '.join(edited)}"
+        say(f"Changed since they were written: {changed}. The table's volumes are not theirs.")
 
 
 def _device(name: str) -> str:

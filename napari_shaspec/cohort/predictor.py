@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from napari_shaspec.cohort.table import Row
+from napari_shaspec.cohort.table import Row, fingerprint
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.regions import Convention, masks_to_labels, to_convention, volumes_ml
@@ -122,8 +122,10 @@ class Predictor(WorkerPlugin):
         from napari_shaspec.inference.session import Session
         from napari_shaspec.inference.smoothing import Postprocessing
         from napari_shaspec.io.nifti import write_volume
+        from napari_shaspec.io.report import file_sha256
 
         began = time.perf_counter()
+        images = fingerprint(files.images) if all(path.is_file() for path in files.images.values()) else ""
         case = replace(files, truth=None).read()
         # Nothing is asked for twice, so nothing is kept.
         session = Session(self.checkpoint.model, case, engine=self.engine, cache_bytes=0)
@@ -142,6 +144,8 @@ class Predictor(WorkerPlugin):
             labels=labels,
             weights=self.job.sha256,
             settings=self.job.settings,
+            images=images,
+            labels_sha256=file_sha256(self.job.out / labels),
         )
 
 

@@ -1,12 +1,14 @@
 """The table of a cohort: one row for each case, on the disk at any time, and what a second run may skip.
 
-Columns: ``case,available,ET_ml,TC_ml,WT_ml,seconds,warnings,error,labels,weights,settings``. A case that failed has an
-``error`` and no volumes; one that succeeded has the name of its label map, beside the table.
+Columns: ``case,available,ET_ml,TC_ml,WT_ml,seconds,warnings,error,labels,weights,settings,images,labels_sha256``. A
+case that failed has an ``error`` and no volumes; one that succeeded has the name of its label map, beside the table.
+The last two columns tell other images and an edited label map; tables of earlier versions lack them.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import time
 from collections.abc import Mapping
@@ -17,11 +19,14 @@ from types import TracebackType
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.io.report import file_sha256
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
 
 VOLUMES = {region: f"{region.value}_ml" for region in Region}
-COLUMNS = (*("case", "available", *VOLUMES.values(), "seconds", "warnings", "error", "labels", "weights", "settings"),)
+_SAID = ("seconds", "warnings", "error", "labels", "weights", "settings")
+EARLIER_COLUMNS = ("case", "available", *VOLUMES.values(), *_SAID)
+COLUMNS = (*EARLIER_COLUMNS, "images", "labels_sha256")
 
 BETWEEN_WARNINGS = " | "
 
@@ -53,6 +58,10 @@ class Row:
         SHA-256 of the checkpoint.
     settings
         What else decides the label map.
+    images
+        `fingerprint` of the files; empty in rows of earlier versions.
+    labels_sha256
+        Of the label map as it was written; empty there, too.
     """
 
     case: str
@@ -64,6 +73,21 @@ class Row:
     labels: str = ""
     weights: str = ""
     settings: str = ""
+    images: str = ""
+    labels_sha256: str = ""
+
+
+def fingerprint(images: Mapping[Modality, Path]) -> str:
+    """Sizes and times of the files, as one word: another patient's images of the same names have others.
+
+    Raises
+    ------
+    OSError
+        If one is not there.
+    """
+    stats = {modality.value: path.stat() for modality, path in images.items()}
+    told = ";".join(f"{name} {stats[name].st_size} {stats[name].st_mtime_ns}" for name in sorted(stats))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 class CohortTable:
@@ -114,18 +138,27 @@ class CohortTable:
         self._writing_seconds = self._written - began
 
     def is_finished(self, files: CaseFiles, weights: str, settings: str) -> bool:
-        """Whether these weights and settings have segmented the case, and its images are no younger than the labels."""
+        """Whether these weights and settings have segmented the case, from these very images."""
         row = self.rows.get(files.name)
         if row is None or row.error or not row.labels:
             return False
         if (row.weights, row.settings, row.available) != (weights, settings, frozenset(files.images)):
             return False
-        labels = self.path.with_name(row.labels)
         try:
-            written = labels.stat().st_mtime
+            written = self.path.with_name(row.labels).stat().st_mtime
+            if row.images:
+                return row.images == fingerprint(files.images)
             return all(path.stat().st_mtime <= written for path in files.images.values())
         except OSError:
             return False
+
+    def was_edited(self, files: CaseFiles) -> bool:
+        """Whether the case's label map is another than the one that was written: somebody has corrected it, perhaps."""
+        row = self.rows.get(files.name)
+        if row is None or not row.labels_sha256:
+            return False
+        labels = self.path.with_name(row.labels)
+        return labels.is_file() and file_sha256(labels) != row.labels_sha256
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -139,7 +172,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
+            if tuple(reader.fieldnames or ()) not in (COLUMNS, EARLIER_COLUMNS):
                 raise ValueError(f"the columns {','.join(reader.fieldnames or ()) or 'of an empty file'}")
             return [_row(cells) for cells in reader]
     except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
@@ -152,7 +185,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     volumes = (f"{row.volumes_ml[region]:.3f}" if region in row.volumes_ml else "" for region in Region)
     warnings = BETWEEN_WARNINGS.join(map(_one_line, row.warnings))
     said = (f"{row.seconds:.2f}", warnings, _one_line(row.error), row.labels, row.weights, row.settings)
-    return (row.case, subset_name(row.available), *volumes, *said)
+    return (row.case, subset_name(row.available), *volumes, *said, row.images, row.labels_sha256)
 
 
 def _row(cells: Mapping[str, str]) -> Row:
@@ -166,6 +199,8 @@ def _row(cells: Mapping[str, str]) -> Row:
         labels=cells["labels"],
         weights=cells["weights"],
         settings=cells["settings"],
+        images=cells.get("images", ""),
+        labels_sha256=cells.get("labels_sha256", ""),
     )
 
 

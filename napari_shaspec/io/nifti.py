@@ -129,7 +129,7 @@ def _whole_numbers(voxels: VoxelFile) -> NDArray[np.uint8]:
         if not whole.all():
             raise ShaSpecError(
                 f"labels 0 to 4 in {voxels.path.name}",
-                f"the value {piece[~whole][0]:g}",
+                f"the value {piece[~whole][0]}",
                 "Check that the file is a BraTS label map, not an image",
             )
         flat[done : done + piece.size] = piece

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from napari_shaspec.cohort.table import CohortTable, Row, read_rows
+from napari_shaspec.cohort.table import CohortTable, Row, fingerprint, read_rows
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.io.report import file_sha256
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Region
 
@@ -24,6 +25,8 @@ GOOD = Row(
     labels="b_seg.nii.gz",
     weights="abc",
     settings="1-2-4 raw auto",
+    images="0a1b",
+    labels_sha256="def",
 )
 BAD = Row("a", frozenset(), seconds=0.25, error="Expected a file,\nfound none", weights="abc")
 
@@ -34,9 +37,10 @@ def test_to_the_letter(tmp_path: Path) -> None:
         table.add(GOOD)
         table.add(BAD)
     assert (tmp_path / "t.csv").read_text() == (
-        "case,available,ET_ml,TC_ml,WT_ml,seconds,warnings,error,labels,weights,settings\n"
-        'a,,,,,0.25,,"Expected a file, found none",,abc,\n'
-        "b,flair+t2,0.500,1.250,12.000,1.50,T2 was resampled | the device was full,,b_seg.nii.gz,abc,1-2-4 raw auto\n"
+        "case,available,ET_ml,TC_ml,WT_ml,seconds,warnings,error,labels,weights,settings,images,labels_sha256\n"
+        'a,,,,,0.25,,"Expected a file, found none",,abc,,,\n'
+        "b,flair+t2,0.500,1.250,12.000,1.50,T2 was resampled | the device was full,,b_seg.nii.gz,abc,1-2-4 raw auto,"
+        "0a1b,def\n"
     )
     assert read_rows(tmp_path / "t.csv") == [replace(BAD, error="Expected a file, found none"), GOOD]
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
@@ -56,13 +60,56 @@ def test_rows_are_on_the_disk_before_the_end(tmp_path: Path) -> None:
     assert len(read_rows(tmp_path / "t.csv")) == 2
 
 
-def test_what_is_finished(tmp_path: Path) -> None:
+def test_tables_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    with CohortTable(tmp_path / "t.csv") as table:
+        table.add(GOOD)
+    lines = [line.split(",") for line in (tmp_path / "t.csv").read_text().splitlines()]
+    (tmp_path / "t.csv").write_text("".join(",".join(cells[:-2]) + "\n" for cells in lines))
+    assert read_rows(tmp_path / "t.csv") == [replace(GOOD, images="", labels_sha256="")]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> CaseFiles:
+    """The case of `GOOD`, with its label map beside the table."""
     images = {modality: tmp_path / f"b_{modality.value}.nii" for modality in (FLAIR, T2)}
     for path in (*images.values(), tmp_path / GOOD.labels):
         path.write_text("")
-    files = CaseFiles("b", images)
+    return CaseFiles("b", images)
+
+
+def test_other_images_of_the_same_names_are_not_finished(tmp_path: Path, files: CaseFiles) -> None:
     table = CohortTable(tmp_path / "t.csv")
-    table.rows = {"b": GOOD}
+    table.rows = {"b": replace(GOOD, images=fingerprint(files.images))}
+    asked = (GOOD.weights, GOOD.settings)
+    assert table.is_finished(files, *asked)
+    before = files.images[T2].stat().st_mtime_ns
+    files.images[T2].write_text("of another patient")
+    os.utime(files.images[T2], ns=(before, before))
+    assert not table.is_finished(files, *asked)
+    files.images[T2].write_text("")
+    os.utime(files.images[T2], ns=(10**18, 10**18))  # older than the labels, as a copy may be
+    assert not table.is_finished(files, *asked)
+
+
+def test_an_edited_label_map_is_told(tmp_path: Path, files: CaseFiles) -> None:
+    table, labels = CohortTable(tmp_path / "t.csv"), tmp_path / GOOD.labels
+    assert not table.was_edited(files)
+    table.rows = {"b": replace(GOOD, labels_sha256="")}  # of an earlier version
+    assert not table.was_edited(files)
+    table.rows = {"b": replace(GOOD, labels_sha256=file_sha256(labels))}
+    assert not table.was_edited(files)
+    labels.write_text("corrected")
+    assert table.was_edited(files)
+    labels.unlink()
+    assert not table.was_edited(files)
+
+
+def test_what_is_finished(tmp_path: Path, files: CaseFiles) -> None:
+    """By a row of an earlier version, which has the times of files only."""
+    images = files.images
+    table = CohortTable(tmp_path / "t.csv")
+    good = replace(GOOD, images="")
+    table.rows = {"b": good}
     asked = (GOOD.weights, GOOD.settings)
     assert table.is_finished(files, *asked)
     assert not table.is_finished(files, "other", GOOD.settings)
@@ -73,9 +120,9 @@ def test_what_is_finished(tmp_path: Path) -> None:
     assert not table.is_finished(files, *asked)
     os.utime(images[T2], (1e9, 1e9))
     assert table.is_finished(files, *asked)
-    table.rows = {"b": replace(GOOD, error="broken")}
+    table.rows = {"b": replace(good, error="broken")}
     assert not table.is_finished(files, *asked)
-    table.rows = {"b": GOOD}
+    table.rows = {"b": good}
     (tmp_path / GOOD.labels).unlink()
     assert not table.is_finished(files, *asked)
 
