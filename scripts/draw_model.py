@@ -17,11 +17,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_shaspec.modalities import Modality
+from napari_shaspec.model.checkpoint import load_checkpoint
+from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.networks import Network
 from napari_shaspec.model.released.config import ReleasedConfig
 from napari_shaspec.model.released.network import ReleasedShaSpec
 from napari_shaspec.model.shaspec import Encoding, ShaSpec
-from napari_shaspec.training.presets import PRESETS
 
 COLOURS = {"image": "#e8e8e8", "shared": "#9ecae1", "specific": "#fdd0a2", "fusion": "#c7e9c0", "decoder": "#dadaeb"}
 MISSING = Modality.T1
@@ -154,8 +155,10 @@ def draw_work(rows: list[tuple[str, float, float]], path: Path) -> None:
 def main() -> None:
     """Draw all figures into a folder."""
     folder = Path(sys.argv[1])
+    config = load_checkpoint().model.config
+    assert isinstance(config, ModelConfig)
     with torch.device("meta"), torch.no_grad():
-        own, released = ShaSpec(PRESETS["bundled"].model).eval(), ReleasedShaSpec(ReleasedConfig()).eval()
+        own, released = ShaSpec(config).eval(), ReleasedShaSpec(ReleasedConfig()).eval()
         rows = []
         for title, network, sides, name in (
             ("our network, tile 96 x 96 x 96", own, (96, 96, 96), "model_own.svg"),
