@@ -195,6 +195,7 @@ def test_overwriting_has_to_be_asked_for(case: Path, weights: Path, tmp_path: Pa
     ("arguments", "message"),
     [
         (["{case}", "--out", "{here}/seg.mha"], "ends in .nii.gz or .nii"),
+        (["{case}", "--out", "{here}/.nii.gz"], "ends in .nii.gz or .nii"),
         (["{case}", "--out", "{here}/none/seg.nii.gz"], "an existing folder"),
         (["{case}", "--out", "{here}/cases"], "ends in .nii.gz"),
         (["{case}", "--out", "{here}/seg.nii.gz", "--overlay", "{here}/o.jpg"], "ends in .png"),
@@ -632,9 +633,16 @@ def test_simulate_writes_brats_folders_and_repeats_itself(tmp_path: Path, say: S
 
 
 def test_simulated_healthy_brains_have_no_label(tmp_path: Path, say: Say) -> None:
-    assert say("simulate", "--healthy", "--seed", 7, "--voxel-mm", 4, "--count", 2, "--out", tmp_path)[0] == 0
+    code, _, err = say("simulate", "--healthy", "--seed", 7, "--voxel-mm", 4, "--count", 2, "--out", tmp_path)
+    assert (code, err) == (0, "")
     for index in (0, 1):
         assert not np.asanyarray(nib.load(tmp_path / f"SIM-7-00{index}" / f"SIM-7-00{index}_seg.nii.gz").dataobj).any()
+
+
+def test_a_simulated_case_that_has_no_tumour_by_chance_is_told(tmp_path: Path, say: Say) -> None:
+    code, _, err = say("simulate", "--seed", 1, "--voxel-mm", 4, "--count", 1, "--out", tmp_path)
+    assert (code, err) == (0, "Without tumour, as some brains are: SIM-1-000\n")
+    assert not np.asanyarray(nib.load(tmp_path / "SIM-1-000" / "SIM-1-000_seg.nii.gz").dataobj).any()
 
 
 def test_simulate_needs_a_folder(tmp_path: Path, say: Say) -> None:

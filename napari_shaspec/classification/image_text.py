@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.errors import ShaSpecError, unreadable
 
 IMAGE, TEXT = "image", "text"
 MODALITIES = (IMAGE, TEXT)
@@ -119,7 +119,9 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str | None]]]:
                     "Name the columns in the first line",
                 )
             return [(reader.line_num, {column: row[names[column]] for column in COLUMNS}) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise unreadable(table, error) from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ShaSpecError(f"a table in UTF-8 at {table}", str(error), "Check the path and the file") from error
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import typer
 
-from napari_shaspec.cli.screen import progress_bar
+from napari_shaspec.cli.screen import progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
 
@@ -58,11 +58,16 @@ def simulate(
     taken = [name for name in names if _is_taken(out / name)]
     if taken:
         raise ShaSpecError(f"no case {taken[0]} in {out}", "one", "Choose another folder or seed, or remove it first")
+    empty = []
     with progress_bar("simulating") as advance:
         for index, name in enumerate(names):
             advance("simulating", index, count)
             case = simulate_case(case_seed(seed, index), name, voxel_mm, chosen)
             write_case(case, out / name)
+            if case.truth is not None and not case.truth.data.any():
+                empty.append(name)
+    if empty and not healthy:
+        say(f"Without tumour, as some brains are: {', '.join(empty)}")
     typer.echo(f"Wrote {count} {'case' if count == 1 else 'cases'} to {out}")
 
 

@@ -23,7 +23,7 @@ def check_output(path: Path, endings: Sequence[str], *, overwrite: bool) -> None
     ShaSpecError
         If the name has another ending, if there is no such folder or no permission, or if there is such a file already.
     """
-    if not path.name.lower().endswith(tuple(endings)):
+    if not path.name.lower().endswith(tuple(endings)) or path.name.lower() in endings:
         raise ShaSpecError(f"an output name that ends in {' or '.join(endings)}", str(path), "Change the name")
     if not path.parent.is_dir():
         raise ShaSpecError(f"an existing folder for {path.name}", f"none at {path.parent}", "Create the folder first")

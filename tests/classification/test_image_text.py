@@ -121,6 +121,11 @@ def test_the_end_of_a_text_is_its_last_word() -> None:
     assert (padded[1] - padded[0]).abs().max() > 1e-3
 
 
+def test_a_table_that_is_not_there_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(ShaSpecError, match=r"^Expected to read \S+reports\.csv, found No such file or directory\."):
+        read_studies(tmp_path, tmp_path / "reports.csv", SIDE)
+
+
 def test_each_subset_has_an_answer_and_missing_inputs_have_none() -> None:
     torch.manual_seed(0)
     inputs = {IMAGE: torch.randn(3, 1, SIDE, SIDE), TEXT: torch.randint(1, 9, (3, 5))}
