@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_shaspec.io.atomic import staged
 from napari_shaspec.io.nifti import write_volume
 from napari_shaspec.io.outputs import LabelForm, Outputs
-from napari_shaspec.io.report import Report, file_sha256
+from napari_shaspec.io.report import Report, file_sha256, is_report
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Convention, Region, labels_to_masks, to_convention, volumes_ml
 from napari_shaspec.reliability import confidence
@@ -37,7 +37,7 @@ def export(
     *,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write all files, or none.
+    """Write all files, or none; where labels with a report are overwritten, a new report as well.
 
     Parameters
     ----------
@@ -60,6 +60,8 @@ def export(
     ShaSpecError
         If a path cannot be written; nothing is left behind then.
     """
+    if overwrite and is_report(outputs.report_path()):
+        outputs = replace(outputs, report=True)  # the old one would say of these labels how others were made
     outputs.check(overwrite=overwrite)
     files = outputs.files()
     masks = labels_to_masks(labels)

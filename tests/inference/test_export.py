@@ -30,7 +30,9 @@ def labels(case: Case) -> np.ndarray:
     return np.random.default_rng(4).choice(np.array([0, 1, 2, 4], np.uint8), case.grid.shape)
 
 
-def written(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray, outputs: Outputs) -> list[Path]:
+def written(
+    tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray, outputs: Outputs, *, overwrite: bool = False
+) -> list[Path]:
     save_checkpoint(model, tmp_path / "weights.safetensors", {})
     attach_reliability(tmp_path / "weights.safetensors", TABLE, tmp_path / "weights.safetensors")
     checkpoint = load_checkpoint(tmp_path / "weights.safetensors")
@@ -38,7 +40,7 @@ def written(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray, outp
         case, {Modality.T1}, checkpoint, "cpu", "auto", DEFAULT_THRESHOLDS, smooth=True, notes=("the device was full",)
     )
     probabilities = np.random.default_rng(5).random((3, *case.grid.shape), np.float32)
-    return export(outputs, case.grid, labels, probabilities, report)
+    return export(outputs, case.grid, labels, probabilities, report, overwrite=overwrite)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,19 @@ def test_the_report_says_what_made_it(tmp_path: Path, case: Case, model: ShaSpec
     del again["confidence"]  # and of still older ones
     (tmp_path / "old.json").write_text(json.dumps(again))
     assert read_report(tmp_path / "old.json").confidence == {}
+
+
+def test_no_report_of_other_labels_stays_beside_new_ones(
+    tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray
+) -> None:
+    written(tmp_path, case, model, labels, Outputs(tmp_path / "seg.nii.gz", report=True))
+    quiet = Outputs(tmp_path / "seg.nii.gz", report=False)
+    files = written(tmp_path, case, model, np.zeros_like(labels), quiet, overwrite=True)
+    assert [path.name for path in files] == ["seg.nii.gz", "seg.json"]
+    assert read_report(tmp_path / "seg.json").outputs == {"seg.nii.gz": file_sha256(tmp_path / "seg.nii.gz")}
+    (tmp_path / "seg.json").write_text("{}")  # of another program
+    files = written(tmp_path, case, model, labels, quiet, overwrite=True)
+    assert ([path.name for path in files], (tmp_path / "seg.json").read_text()) == (["seg.nii.gz"], "{}")
 
 
 def test_an_image_that_was_changed_in_the_viewer_is_of_no_file(
