@@ -74,11 +74,11 @@ class Limits:
 
     @classmethod
     def around(cls, extents: Sequence[Extent]) -> Limits:
-        """Where most of these images are: whole brains, or else the more or the less that they hold.
+        """Around what most of these images are: whole brains (the default), or what holds more or less than one.
 
-        A few odd ones do not count: simulated heads reach 2.8 litres, and a real one of that size has its skull. Where
-        most are no whole brains, neither does the outermost tenth of the images, and whole brains are left out, as far
-        as nine in ten are none.
+        Few odd images do not count: where most are whole brains, those beyond change nothing (simulated heads reach 2.8
+        litres, and a real one of that size has its skull), and where most are none, the outermost tenth does not. Whole
+        brains then lie outside, unless more than a tenth of the images are such.
         """
         if not extents:
             return cls()

@@ -125,7 +125,7 @@ class Predictor(WorkerPlugin):
         from napari_shaspec.io.report import file_sha256
 
         began = time.perf_counter()
-        images = fingerprint(files.images) if all(path.is_file() for path in files.images.values()) else ""
+        images = fingerprint(files.images)  # before they are read: what replaces them meanwhile is another image
         case = replace(files, truth=None).read()
         # Nothing is asked for twice, so nothing is kept.
         session = Session(self.checkpoint.model, case, engine=self.engine, cache_bytes=0)

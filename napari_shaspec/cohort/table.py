@@ -80,12 +80,12 @@ class Row:
 def fingerprint(images: Mapping[Modality, Path]) -> str:
     """Sizes and times of the files, as one word: another patient's images of the same names have others.
 
-    Raises
-    ------
-    OSError
-        If one is not there.
+    Empty if one is not there.
     """
-    stats = {modality.value: path.stat() for modality, path in images.items()}
+    try:
+        stats = {modality.value: path.stat() for modality, path in images.items()}
+    except OSError:
+        return ""
     told = ";".join(f"{name} {stats[name].st_size} {stats[name].st_mtime_ns}" for name in sorted(stats))
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 

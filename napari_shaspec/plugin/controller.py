@@ -102,9 +102,7 @@ class Controller:
             self._set_truth(truth)
             return
         self._sources = images
-        for running in (self._reference, self._features, self.measures):
-            running.cancel()
-        self.predictions.stop()
+        self._cancel_all()
         self.network.forget()
         state.case = None
         self.predictions.forget()
@@ -244,10 +242,15 @@ class Controller:
 
     def close(self) -> bool:
         """Stop everything; whether all threads have ended."""
+        self._case.cancel()
+        self._cancel_all()  # at once, and only then wait for each
         kinds = (self._case, self._reference, self.predictions, self.measures, self._features)
-        for running in (self._case, self._reference, self.measures, self._features):
-            running.cancel()
-        self.predictions.stop()  # all at once, and only then wait for each
         ended = [each.close(CLOSING_SECONDS) for each in kinds]
         self.network.forget()
         return all(ended)
+
+    def _cancel_all(self) -> None:
+        """Of what runs for the present case nothing is heard any more."""
+        for running in (self._reference, self._features, self.measures):
+            running.cancel()
+        self.predictions.stop()

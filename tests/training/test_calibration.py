@@ -94,8 +94,7 @@ def test_calibrated_weights_begin_at_the_best_threshold(
     before, after = load_checkpoint(weights), load_checkpoint(out)
     assert after.training == before.training | {"outputs_shifted_to": {"ET": 0.4, "TC": 0.55, "WT": 0.75}}
     assert after.model.config == replace(before.model.config, sure=SURE)  # type: ignore[arg-type]
-    # The bundled file is such a one.
-    # The bundled network is the preset's, grown (docs/training.md).
+    # The bundled file is such a one, of the preset's network, grown (docs/training.md).
     assert load_checkpoint().model.config == replace(PRESETS["bundled"].model, widths=(16, 32, 64, 64), sure=SURE)
     moved = before.model.decoder.output.bias - after.model.decoder.output.bias  # type: ignore[union-attr]
     torch.testing.assert_close(moved, torch.logit(torch.tensor([0.4, 0.55, 0.75])), rtol=0, atol=2e-3)
