@@ -105,11 +105,14 @@ def side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
     boxes = [picture.getbbox() for picture in pictures.values()]
     left, top = (min(box[edge] for box in boxes if box) for edge in (0, 1))
     right, bottom = (max(box[edge] for box in boxes if box) for edge in (2, 3))
-    width, height = right - left, bottom - top
+    font = ImageFont.load_default(CAPTION_PIXELS - 6)
+    words = max(int(font.getbbox(caption)[2]) for caption in pictures)
+    width, height = max(right - left, words + 12), bottom - top
+    beside = (width - (right - left)) // 2
     row = Image.new("RGB", (width * len(pictures), height + CAPTION_PIXELS + 8))
-    pen, font = ImageDraw.Draw(row), ImageFont.load_default(CAPTION_PIXELS - 6)
+    pen = ImageDraw.Draw(row)
     for column, (caption, picture) in enumerate(pictures.items()):
-        row.paste(picture.crop((left, top, right, bottom)), (column * width, CAPTION_PIXELS + 8))
+        row.paste(picture.crop((left, top, right, bottom)), (column * width + beside, CAPTION_PIXELS + 8))
         pen.text((column * width + width // 2, CAPTION_PIXELS // 2 + 4), caption, "white", font, anchor="mm")
     return row
 
