@@ -24,6 +24,7 @@ _GIVEN = {"t1c", "ct1", "post", "ce", "contrast", "enhanced", "gd", "gad", "gado
 _GIVEN |= {"dotarem", "gadavist", "gadovist", "magnevist", "multihance", "prohance"}
 _DENIED = {"t1n", "pre", "native", "nativ", "plain", "unenhanced"}
 _GIVEN |= {"gadobutrol", "gadoterate", "gadobenate", "gadoteridol", "clariscan", "omniscan", "mdc", "gddtpa", "dtpa"}
+_GIVEN |= {"contraste", "contrasto", "kontrast", "kontrastmittel"}
 _NEGATIONS = {"no", "non", "o", "ohne", "pre", "without", "wo", "before", "vor", "sans", "sin", "senza"}
 _EVENTS = {"op", "operation", "operative", "surgery", "surgical", "resection", "biopsy", "chemo", "radiotherapy", "rt"}
 _EVENTS |= {"therapy", "treatment", "tx", "processed", "processing"}
@@ -107,9 +108,11 @@ def recognise(filename: str | Path) -> Modality | None:
     """
     words = _words(filename)
     known = set(words)
-    if known & (_SEGMENTATION | _OTHER_SEQUENCES) or any(word.endswith("mask") for word in words):
-        return None
     neighbours = set(pairwise(words))
+    if known & (_SEGMENTATION | _OTHER_SEQUENCES) or any(word.endswith(("mask", "biasfield")) for word in words):
+        return None
+    if ("bias", "field") in neighbours and not known & {"corrected", "correction"}:
+        return None
     t1 = bool(known & _T1)
     t2 = bool(known & {"t2", "t2w"})
     flair = bool(known & {"flair", "t2f"}) or bool(neighbours & {("dark", "fluid"), ("da", "fl")})
@@ -172,7 +175,8 @@ def _words(filename: str | Path) -> tuple[str, ...]:
     text = re.sub(r"(?<![a-z0-9])w[ _-]o(?![a-z0-9])", " without ", text)
     text = re.sub(r"\s-c(?![a-z0-9])", " without contrast ", text)
     text = re.sub(r"\+ ?(c|gd|km|contrast)(?![a-z])|(?<![a-z])c\+", " contrast ", text)
-    text = re.sub(r"(?<=t1|1w)[ _-]c(?![a-z0-9])", " contrast ", text)
+    text = re.sub(r"(?<=t1|1w)(?:[ _-]cm?(?![a-z0-9])|\+(?![a-z0-9]))", " contrast ", text)
+    text = re.sub(r"(?<![a-z0-9])(km|gd|gado|post|contrast)[1-9](?![a-z0-9])", r"\1", text)  # the second of its kind
     words: list[str] = []
     for token in re.findall(r"[a-z0-9]+", text):
         words.extend(_split(token) or (token,))

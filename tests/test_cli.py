@@ -189,6 +189,9 @@ def test_overwriting_has_to_be_asked_for(case: Path, weights: Path, tmp_path: Pa
     assert files_in(tmp_path) == before
     assert say(*command, "--overwrite")[0] == 0
     assert labels_of(tmp_path / "seg_TC.nii.gz").shape == SHAPE
+    code, _, err = say(*command[:-1], "--convention", "1-2-3", "--overwrite")
+    assert (code, "not of these labels: seg_ET.nii.gz, seg_TC.nii.gz, seg_WT.nii.gz." in err) == (0, True)
+    assert "left from before" not in say(*command, "--overwrite")[2]
 
 
 @pytest.mark.parametrize(
@@ -302,6 +305,8 @@ def test_a_report_of_a_device_that_is_not_here_runs_on_another(
     assert "tpu:1, which the report names, does not work here" in err
     assert (tmp_path / "again.nii.gz").read_bytes() == (tmp_path / "seg.nii.gz").read_bytes()
     assert "the labels differ" not in err
+    code, _, err = say("predict", "--from", report, "--out", tmp_path / "plain.nii", "--device", "cpu")
+    assert (code, "the labels differ" in err, "which are no .nii file" in err) == (0, False, True)
     report.write_text(re.sub(r'"seg.nii.gz": "\w+"', '"seg.nii.gz": "0"', report.read_text()))
     code, _, err = say("predict", "--from", report, "--out", tmp_path / "third.nii.gz", "--device", "cpu")
     assert (code, "the labels differ" in err, "does not work here" in err) == (0, True, False)
@@ -520,6 +525,12 @@ def test_evaluate_notices_the_networks_own_answer(case: Path, weights: Path, tmp
     assert labels_of(made).any()
     _, _, err = say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)
     assert "BraTS_1: the label map is exactly what the network answers from flair+t1+t1c+t2" in err
+
+
+def test_evaluate_says_that_there_is_nothing_to_find(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    save(case / "BraTS_1_seg.nii.gz", np.zeros(SHAPE, np.uint8))
+    code, _, err = say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)
+    assert (code, "BraTS_1: the label map is empty" in err) == (0, True)
 
 
 def test_evaluate_says_why_its_only_case_is_none(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:

@@ -34,6 +34,7 @@ NAMES = {
         sub-01_space-MNI152_desc-preproc_T1w.nii.gz  sub-01_label-brain_T1w.nii.gz  T1.nii.gz  t1.nii  T1w.nii.gz
         T1 pre.nii.gz  T1_PRE.nii.gz  T1w without contrast.nii.gz  t1_wo_contrast.nii.gz  t1_w_o_contrast.nii.gz
         T1_no_gd.nii.gz  T1_noncontrast.nii.gz  t1_non-contrast.nii.gz  T1_unenhanced.nii.gz  t1_nativ.nii.gz
+        T1_bias_field_corrected.nii.gz  T1_sin_contraste.nii.gz  T1_ohne_Kontrastmittel.nii.gz  T1_cor.nii.gz
         T1 precontrast.nii.gz  T1_ohne_KM.nii.gz  T1_o_KM.nii.gz  T1 -C.nii.gz
         T1_vor_KM.nii.gz  before_contrast_T1.nii.gz  T1_sans_gado.nii.gz  t1_mprage_sag_p2_iso.nii.gz
         MPRAGE.nii.gz  AX_T1_SE.nii.gz  T1_FSPGR.nii.gz  SAG_BRAVO.nii.gz  Ax T1 FLAIR.nii.gz
@@ -42,6 +43,7 @@ NAMES = {
         IXI012-HH-1211-T1.nii.gz  sub-01-t1n.nii.gz  sub-01_acq-preproc_T1w.nii.gz  T1_postprocessed.nii.gz""",
     T1C: """
         T1_GdDTPA.nii.gz  T1_gadobutrol.nii.gz  T1_MDC.nii.gz  T1_omniscan.nii.gz
+        T1_KM2.nii.gz  T1_post2.nii.gz  T1_CM.nii.gz  T1-cm.nii.gz  T1+.nii.gz  T1w+ ax.nii.gz  T1_contraste.nii.gz
         BraTS20_Training_001_t1ce.nii.gz  BraTS-GLI-00000-000-t1c.nii.gz  BraTS-GLI-02405-100-t1c
         TCGA-02-0003_1997.06.08_t1Gd.nii.gz  TCGA-DU-7294_t1c.nii.gz  UPENN-GBM-00001_11_T1GD.nii.gz
         UCSF-PDGM-0004_T1c_bias.nii.gz  UCSF-PDGM-0004_T1c.nii.gz  sub-01_ce-gd_T1w.nii.gz
@@ -62,6 +64,7 @@ NAMES = {
         t2wi.nii.gz  T2_CUBE.nii.gz""",
     None: """
         T10.nii.gz  patient_T10_0001.nii.gz  t1_t2.nii.gz  t2_to_t1.nii.gz  flair_to_t1.nii.gz
+        T1_bias_field.nii.gz  T2_biasfield.nii.gz
         t1_in_flair_space.nii.gz  T2star.nii.gz  T2*.nii.gz  AX T2* GRE.nii.gz  t2_star_w.nii.gz
         sub-01_T2starw.nii.gz  sub-01_T2star.nii.gz  T2_GRE.nii.gz  t2_fl2d_tra_hemo.nii.gz  T2_FFE.nii.gz
         T2s.nii.gz  T1map.nii.gz  T1_map.nii.gz  sub-01_T1map.nii.gz  T2 mapping.nii.gz  T1rho.nii.gz  ADC.nii.gz

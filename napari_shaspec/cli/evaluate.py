@@ -163,6 +163,8 @@ def _scores(network: _Network, files: CaseFiles, position: str) -> tuple[list[Sc
     case = files.read()
     for note in case.notes:
         say(f"{case.name}: {note}")
+    if case.truth is not None and not case.truth.data.any():
+        say(f"{case.name}: the label map is empty: what is found at all counts 0, what is not counts 1.")
     session = Session(network.checkpoint.model, case, device=network.device, precision=network.precision.value)
     doing = f"{position}, {case.name}"
     with progress_bar(doing) as advance:

@@ -149,6 +149,8 @@ def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: boo
     _write(run, report.thresholds, report.smooth, outputs, None, overwrite=overwrite)
     if report.edited:
         say("Note: the exported labels were edited by hand; these are the network's.")
+    elif not any(name.lower().endswith(outputs.ending) for name in report.outputs):
+        say(f"Note: not compared with the labels of the report, which are no {outputs.ending} file.")
     elif not {file_sha256(file) for file in outputs.files()} <= set(report.outputs.values()):
         say("Note: the labels differ from those of the report: other versions or another machine made them.")
 
@@ -260,6 +262,8 @@ def _write(
     _show_volumes(volumes_ml(masks, grid.voxel_volume_mm3), report.confidence)
     for path in (*files, *([overlay] if overlay is not None else [])):
         typer.echo(f"Wrote {path}")
+    if older := outputs.older():
+        say(f"Note: left from before, not of these labels: {', '.join(path.name for path in older)}.")
 
 
 def _write_picture(case: Case, labels: NDArray[np.uint8], path: Path) -> None:

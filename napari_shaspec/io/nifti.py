@@ -19,7 +19,7 @@ from napari_shaspec.io.atomic import check_output, replacing
 from napari_shaspec.io.orientation import affine_of, header_for
 from napari_shaspec.io.outputs import NIFTI
 from napari_shaspec.io.voxels import VoxelFile, open_voxels
-from napari_shaspec.regions import from_convention, guess_convention
+from napari_shaspec.regions import Label, from_convention, guess_convention
 from napari_shaspec.volume import Volume
 
 WRITTEN_BY = b"napari-shaspec"
@@ -42,6 +42,8 @@ def read_volume(path: str | Path) -> tuple[Volume, tuple[str, ...]]:
     if lowest == highest:
         found = "only zeros" if lowest == 0 else f"the value {lowest:g} everywhere"
         raise ShaSpecError(f"an image in {voxels.path.name}", found, "Export the image again, or leave this file out")
+    if lowest >= 0 and highest <= max(Label) and np.array_equal(data, np.floor(data)):
+        notes = (*notes, f"only whole numbers up to {highest:g}, as a label map has: is it an image?")
     return Volume(data, affine, voxels.header), _of_file(voxels, notes)
 
 

@@ -41,6 +41,11 @@ class Outputs:
     probabilities: bool = False
     report: bool = True
 
+    @property
+    def ending(self) -> str:
+        """``.nii.gz`` or ``.nii``, in lower case."""
+        return self._parts()[1].lower()
+
     def files(self) -> list[Path]:
         """Everything that will be written."""
         masks = list(self.mask_paths().values()) if self.form is LabelForm.REGIONS else [self.path]
@@ -59,6 +64,15 @@ class Outputs:
         """seg.nii.gz -> seg.json."""
         stem, _ = self._parts()
         return self.path.with_name(f"{stem}.json")
+
+    def older(self) -> list[Path]:
+        """Labels and maps that an export under this name wrote with other choices, and that this one leaves alone.
+
+        They would look like parts of it. A report is no matter: `export` writes a new one over its own.
+        """
+        kinds = [self.path, *self.mask_paths().values(), *self.probability_paths().values()]
+        written = self.files()
+        return [path for path in kinds if path not in written and path.exists()]
 
     def check(self, *, overwrite: bool) -> None:
         """Refuse paths that cannot be written, before the work starts.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.patients import doubt_about
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.case_run import case_steps, reference_steps
 from napari_shaspec.plugin.feature_requests import FeatureRequests
@@ -120,6 +121,8 @@ class Controller:
         state = self.state
         state.case = case
         state.notes = case.notes
+        if doubt := doubt_about(case.files.values()):  # one of the notes, which is not to be overlooked
+            state.message = "\n".join(filter(None, (state.message, doubt)))
         # What is loaded is switched on, unless it was switched off before.
         state.available = (case.available - self._off) or case.available
         state.status = Status.READY

@@ -30,6 +30,11 @@ def planned_files(path: Path, form: str, probabilities: bool, pictures: Mapping[
     return [*_outputs(path, form, probabilities).files(), *pictures]
 
 
+def older_files(path: Path, form: str, probabilities: bool) -> list[Path]:
+    """What lies beside `planned_files` as if it belonged to them, from an export with other choices."""
+    return _outputs(path, form, probabilities).older()
+
+
 def feature_files(path: Path, form: str, maps: Mapping[Modality, Image]) -> dict[Path, Volume]:
     """Feature maps as they are shown now, by the files that they go to: layers are read on napari's thread only.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.plugin.exporting import export_result
+from napari_shaspec.plugin.exporting import export_result, older_files
 from napari_shaspec.plugin.latest import Latest, Start
 from napari_shaspec.plugin.layers import LayerData
 from napari_shaspec.plugin.opening import Opening
@@ -58,7 +58,7 @@ class Jobs:
         self._after_simulating: Callable[[], None] = lambda: None
         self._use_weights: Callable[[Path | None, Checkpoint], None] = lambda weights, checkpoint: None
         self._opening = Opening(start, add, self._unreadable)
-        self._exporting: Latest[list[Path]] = Latest(start, self._exported, on_error=self._failed)
+        self._exporting: Latest[tuple[list[Path], list[Path]]] = Latest(start, self._exported, on_error=self._failed)
         self._simulating: Latest[list[LayerData]] = Latest(
             start, self._simulated, self._simulation_over, self._simulation_failed
         )
@@ -108,8 +108,9 @@ class Jobs:
         self._state.message = "Writing..."
         labels = labels.copy()
 
-        def work(cancelled: Event) -> Iterator[list[Path]]:
-            yield export_result(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
+        def work(cancelled: Event) -> Iterator[tuple[list[Path], list[Path]]]:
+            files = export_result(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
+            yield files, older_files(path, form, probabilities)
 
         self._exporting.run(work)
 
@@ -144,8 +145,11 @@ class Jobs:
         self._state.problems = (*self._state.problems, str(error))
         self._notify(str(error))
 
-    def _exported(self, written: list[Path]) -> None:
-        self._state.message = f"Wrote {', '.join(each.name for each in written)} to {written[0].parent}"
+    def _exported(self, files: tuple[list[Path], list[Path]]) -> None:
+        written, older = ([each.name for each in some] for some in files)
+        told = f"Wrote {', '.join(written)} to {files[0][0].parent}"
+        left = f"; left from before, not of these labels: {', '.join(older)}" if older else ""
+        self._state.message = told + left
 
     def _simulated(self, layers: list[LayerData]) -> None:
         self._state.message = ""

@@ -136,7 +136,7 @@ class RunPanel(QWidget):
         self._refresh_bar()
         self.statement.setText(state.statement)
         self.message.setText("\n".join([*state.problems, *([state.message] if state.message else [])]))
-        self.notes.setText("\n".join(state.notes))
+        self.notes.setText("\n".join(note for note in state.notes if note not in state.message.splitlines()))
         for line in (self.statement, self.message, self.notes):
             line.setVisible(bool(line.text()))
 

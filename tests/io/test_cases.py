@@ -169,6 +169,12 @@ def test_bids_names_of_two_patients_or_visits_are_no_case(
     assert only.refusal is not None
 
 
+def test_refused_bids_cases_are_called_after_patient_and_visit(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    for place in ("sub-01/ses-1", "sub-01/ses-2", "sub-02"):
+        save_case(f"{place}/anat/{{}}.nii.gz", "T1w T1")
+    assert [case.name for case in find_cases(tmp_path)] == ["sub-01_ses-1", "sub-01_ses-2", "sub-02"]
+
+
 @pytest.mark.parametrize(
     ("names", "begins"),
     [

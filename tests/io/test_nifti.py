@@ -57,6 +57,15 @@ def test_slope_and_intercept(save: Save, slope: float, intercept: float) -> None
     np.testing.assert_allclose(read_volume(path)[0].data, nib.load(path).get_fdata())
 
 
+@pytest.mark.parametrize(("highest", "doubted"), [(4, True), (1, True), (5, False), (3.5, False)])
+def test_an_image_that_looks_like_a_label_map_is_noted(save: Save, highest: float, doubted: bool) -> None:
+    data = np.zeros((2, 3, 4), np.float32)
+    data[0, 1] = highest
+    _, notes = read_volume(save("tumour_T1.nii.gz", data))
+    said = (f"tumour_T1.nii.gz: only whole numbers up to {highest:g}, as a label map has: is it an image?",)
+    assert notes == (said if doubted else ())
+
+
 def test_single_further_axes_are_dropped(save: Save, image: NDArray[np.float32]) -> None:
     for axes, data in enumerate((image[..., None], image[..., None, None], image[..., None, None, None])):
         np.testing.assert_array_equal(read_volume(save(f"{axes}.nii", data))[0].data, image)

@@ -448,7 +448,9 @@ def test_files_that_are_named_after_two_patients_are_noted(bench: Bench) -> None
     }
     bench.controller.set_images(images, None)
     bench.jobs.finish_all()
-    assert "the names begin differently (P1, P2): check that all are of one patient and visit" in bench.state.notes
+    doubt = "the names begin differently (P1, P2): check that all are of one patient and visit"
+    assert doubt in bench.state.notes
+    assert bench.state.message == doubt
 
 
 def test_a_wish_is_one_run_and_is_forgotten_with_what_it_was_for(bench: Bench) -> None:

@@ -95,12 +95,25 @@ def test_an_export_holds_the_labels_of_its_moment(panel: Panel, monkeypatch: pyt
     monkeypatch.setattr(jobs_module, "export_result", export)
     labels = np.zeros((2, 2, 2), np.uint8)
     path = Path("folder") / "seg.nii"
-    panel.jobs.export(path, "brats", None, None, labels, probabilities=False, pictures={})  # type: ignore[arg-type]
+    panel.jobs.export(path, "1-2-4", None, None, labels, probabilities=False, pictures={})  # type: ignore[arg-type]
     labels[:] = 4  # a stroke of the brush meanwhile
     assert panel.state.message == "Writing..."
     panel.threads.finish_all()
     np.testing.assert_array_equal(written[0], 0)
     assert panel.state.message == "Wrote seg.nii, seg.json to folder"
+
+
+def test_maps_of_an_export_before_are_told(panel: Panel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(jobs_module, "export_result", lambda path, *_, **__: [path])
+    (tmp_path / "seg_WT.nii.gz").touch()
+    labels = np.zeros((2, 2, 2), np.uint8)
+    told = {}
+    for maps in (True, False):
+        panel.jobs.export(tmp_path / "seg", "1-2-3", None, None, labels, probabilities=maps, pictures={})  # type: ignore[arg-type]
+        panel.threads.finish_all()
+        told[maps] = panel.state.message
+    left = "; left from before, not of these labels: seg_WT.nii.gz"
+    assert (left in told[True], left in told[False]) == (False, True)
 
 
 @pytest.mark.parametrize(
