@@ -1,10 +1,11 @@
-"""Ties the feature maps' panel to the controller that computes them and to the layers that show them."""
+"""Ties the feature maps' panel to the controller that computes them, and to the layers that show them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.state import Status
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.feature_choice import FeatureChoice
@@ -46,6 +47,10 @@ class FeatureDisplay:
         self._shown_of: tuple[frozenset[Modality], str] = (frozenset(), "")
         panel.shown.connect(self.show)
         panel.grid_changed.connect(self._arrange)
+        self._state = controller.state
+        self._listening = self._state.listen(
+            case=self._on_case, available=self._on_available, status=self._on_status, result=self._on_result
+        )
 
     def show(self, choice: FeatureChoice | None) -> None:
         """Ask for maps, which come later; None takes away what is there."""
@@ -56,12 +61,12 @@ class FeatureDisplay:
             return
         self._panel.set_line("computing...")
         self._waiting = True
-        available = self._controller.state.available
+        available = self._state.available
 
         def deliver(maps: dict[Modality, FeatureMap | None]) -> None:
             self._waiting = False
             if not self._closed and self._panel.button.isChecked():
-                self._shown_of = (available, self._controller.state.network)
+                self._shown_of = (available, self._state.network)
                 self._layers.show(choice, maps, self._overlay.layer)
                 absent = [modality.title for modality, picture in maps.items() if picture is None]
                 self._panel.set_line(
@@ -72,24 +77,37 @@ class FeatureDisplay:
         # Maps of the network before would stand beside labels of this one.
         self._controller.request_features(choice, deliver, failed=self._withdraw)
 
-    def refresh(self) -> None:
-        """Case, subset or network are others now; without maps there is nothing to do."""
+    def _on_case(self, *_: object) -> None:
+        if self._state.case is None:
+            self._layers.remove()  # of another case; what was asked for comes with the labels of the next one
+            self._waiting = False
+
+    def _on_available(self, *_: object) -> None:
+        if not self._state.live:  # else they come with the prediction
+            self._refresh()
+
+    def _on_result(self, *_: object) -> None:
+        result = self._state.result
+        if result is not None and self._state.case is not None:
+            self._panel.set_levels(result.checkpoint.model.config.map_widths)
+            self._refresh()
+
+    def _refresh(self) -> None:
         if self._panel.button.isChecked():
             self.show(self._panel.choice())
 
-    def withdraw_stale(self) -> None:
-        """Take away maps of another subset or network, when nothing is under way that would replace them.
+    def _on_status(self, status: Status, *_: object) -> None:
+        """Cancelled or failed, a prediction brings no others: those of another subset or network go.
 
-        So for maps that were asked for, and given up for a prediction that did not end.
+        So do maps that were asked for, and given up for it.
         """
-        state = self._controller.state
+        state = self._state
+        if status is not Status.READY or state.result is not None:
+            return
+        self._panel.set_line("")
         stale = self._layers.shown and self._shown_of != (state.available, state.network)
         if stale or (self._waiting and not self._controller.computing_features):
             self._withdraw()
-
-    def put_off(self) -> None:
-        """The case is gone: maps that were asked for come with the next one's labels."""
-        self._waiting = False
 
     def _withdraw(self) -> None:
         self._waiting = False
@@ -100,6 +118,7 @@ class FeatureDisplay:
     def close(self) -> None:
         """What comes from now on is not shown; the layers stay with the user."""
         self._closed = True
+        self._state.forget(self._listening)
         self._layers.close()
 
     def _arrange(self, *_: object) -> None:

@@ -140,7 +140,6 @@ class ShaSpecWidget(Dock):
         self._listening = self.state.listen(
             result=self._on_result,
             pinned=self.change_display.refresh,
-            available=self._on_available,
             case=self._on_case,
             status=self._on_status,
         )
@@ -224,23 +223,12 @@ class ShaSpecWidget(Dock):
     def _on_case(self, *_: object) -> None:
         self.modalities.set_warnings(self.layers.warnings())
         self._renew_export()  # another reference is another file that nothing may replace
-        if self.state.case is None:
-            self.features.remove()  # of another case; they come again with its labels
-            self.feature_display.put_off()
-            return
-        if self.state.result is None and self._pointed_at != self.controller.patient:
+        if self.state.case is not None and self.state.result is None and self._pointed_at != self.controller.patient:
             self.layers.point_at(None)
 
     def _on_status(self, status: Status, *_: object) -> None:
         self._escape.setEnabled(status is Status.RUNNING)
         self.overlay.set_editable(editable=status is not Status.RUNNING)
-        if status is Status.READY and self.state.result is None:
-            self.features_panel.set_line("")
-            self.feature_display.withdraw_stale()  # cancelled or failed: no result will bring others
-
-    def _on_available(self, *_: object) -> None:
-        if not self.state.live:  # else they come with the prediction
-            self.feature_display.refresh()
 
     def _on_result(self, *_: object) -> None:
         result, case = self.state.result, self.state.case
@@ -252,8 +240,6 @@ class ShaSpecWidget(Dock):
             self.layers.point_at(result.labels)
         self._show_layers_of_result()
         self.run.set_devices(("auto", *list_devices()), self.controller.device)
-        self.features_panel.set_levels(result.checkpoint.model.config.map_widths)
-        self.feature_display.refresh()
 
     def _renew_export(self) -> None:
         """What *File > Save* writes: of the present case, and without a report where no result is finished."""

@@ -370,36 +370,43 @@ def test_feature_layers_come_go_and_follow(loaded: ShaSpecWidget, qtbot: QtBot) 
 def test_maps_are_withdrawn_when_they_are_of_another_subset_or_network() -> None:
     """Without napari: layers and panel only record."""
     layers, panel = Mock(shown=False), Mock()
-    controller = Mock(state=PluginState(available=ALL, network="one"))
+    state = PluginState(available=ALL, network="one", live=True)
+    controller = Mock(state=state)
     display = FeatureDisplay(panel, layers, controller, Mock(), Mock())
+
+    def cancelled() -> None:
+        state.status = Status.RUNNING
+        state.status = Status.READY
+
     display.show(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM))
     _, deliver = controller.request_features.call_args.args
-    controller.state.network = "two"  # known once it has run
+    state.network = "two"  # known once it has run
     deliver({})
     layers.shown = True
-    display.withdraw_stale()
+    cancelled()
     layers.remove.assert_not_called()
     for available, network in ((ALL - {Modality.T1}, "two"), (ALL, "three")):
-        controller.state.available, controller.state.network = available, network
+        state.available, state.network = available, network
         layers.remove.reset_mock()
-        display.withdraw_stale()
+        cancelled()
         layers.remove.assert_called_once()
         panel.set_shown.assert_called_with(shown=False)
     layers.shown = False
     layers.remove.reset_mock()
-    controller.state.available = frozenset({Modality.T2})
-    display.withdraw_stale()
+    state.available = frozenset({Modality.T2})
+    cancelled()
     layers.remove.assert_not_called()
     # Asked for, then given up for a prediction that was cancelled.
     display.show(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM))
     controller.computing_features = False
     panel.set_shown.reset_mock()
-    display.withdraw_stale()
+    cancelled()
     panel.set_shown.assert_called_once_with(shown=False)
+    state.case = Mock()
     display.show(FeatureChoice(FeatureKind.SHARED, 0, FeatureView.NORM))
-    display.put_off()  # for the next case
+    state.case = None  # what was asked for comes with the next one
     panel.set_shown.reset_mock()
-    display.withdraw_stale()
+    cancelled()
     panel.set_shown.assert_not_called()
 
 
@@ -561,7 +568,7 @@ def test_half_an_answer_is_saved_without_the_report_of_the_one_before(
 ) -> None:
     loaded.controller.network._key = ()
     withdrawn: list[Status] = []
-    monkeypatch.setattr(loaded.feature_display, "withdraw_stale", lambda: withdrawn.append(loaded.state.status))
+    monkeypatch.setattr(loaded.features_panel, "set_line", lambda text: withdrawn.append(loaded.state.status))
     click(loaded, "available_t1", qtbot)
     qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
     assert withdrawn == []
