@@ -26,6 +26,10 @@ class Region(StrEnum):
     WT = "WT"
 
 
+CAVITY = "resection cavity"
+"""What notes call the 4 of BraTS 2024, which belongs to none of the three regions."""
+
+
 class Label(IntEnum):
     """A voxel's class inside the program."""
 
@@ -92,12 +96,28 @@ def guess_convention(labels: NDArray[np.integer], filename: str | Path) -> tuple
     three, four = bool((labels == 3).any()), bool((labels == 4).any())
     stem = file_stem(filename).lower()
     if three and four:
-        return Convention.BRATS_2023, "3 was read as enhancing tumour and 4 as the resection cavity (BraTS 2024)"
+        return Convention.BRATS_2023, f"3 was read as enhancing tumour and 4 as the {CAVITY} (BraTS 2024)"
     if four and stem.endswith("-seg"):
-        return Convention.BRATS_2023, "4 was read as the resection cavity, because the name ends in -seg (BraTS 2024)"
+        return Convention.BRATS_2023, f"4 was read as the {CAVITY}, because the name ends in -seg (BraTS 2024)"
     if four and not stem.endswith("_seg"):
         return Convention.BRATS_2018, "4 was read as enhancing tumour (BraTS until 2021)"
     return (Convention.BRATS_2023 if three else Convention.BRATS_2018), ""
+
+
+def check_name(filename: str | Path, convention: Convention) -> None:
+    """Refuse a name from which `guess_convention` would read enhancing tumour as something else.
+
+    Raises
+    ------
+    ShaSpecError
+        For 1-2-4 in a file whose name ends in ``-seg``.
+    """
+    if convention is Convention.BRATS_2018 and file_stem(filename).lower().endswith("-seg"):
+        raise ShaSpecError(
+            f"the numbers 1, 2 and 3 in {Path(filename).name}, because such names are of BraTS 2023 and later",
+            "1, 2 and 4, which would be read as a resection cavity there",
+            "Choose 1-2-3 (--convention 1-2-3), or a name that ends in _seg",
+        )
 
 
 def from_convention(labels: NDArray[np.integer], convention: Convention) -> NDArray[np.uint8]:

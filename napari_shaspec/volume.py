@@ -135,6 +135,8 @@ class Case:
         The file of the label map.
     changed
         The modalities whose values are no longer those of their file.
+    stamps
+        What `file_stamp` said of each file before it was read; empty where nobody asked.
     extents
         How much of a head each image holds on this grid, and how coarse its file was; empty for a case that was not put
         together from files.
@@ -148,6 +150,7 @@ class Case:
     truth_file: Path | None = None
     changed: frozenset[Modality] = frozenset()
     extents: Mapping[Modality, Extent] = field(default_factory=dict)
+    stamps: Mapping[Modality, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -169,6 +172,7 @@ class Case:
         object.__setattr__(self, "images", MappingProxyType(ordered))
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
         object.__setattr__(self, "extents", MappingProxyType(dict(self.extents)))
+        object.__setattr__(self, "stamps", MappingProxyType(dict(self.stamps)))
 
     def __reduce__(self) -> tuple[type[Case], tuple[object, ...]]:
         """Survive the trip between processes, which a mapping proxy does not."""
@@ -181,6 +185,7 @@ class Case:
             self.truth_file,
             self.changed,
             dict(self.extents),
+            dict(self.stamps),
         )
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import nibabel as nib
 import numpy as np
@@ -25,13 +26,15 @@ from sklearn.metrics import silhouette_score
 from napari_shaspec import __version__
 from napari_shaspec.cli.ablate import Kind
 from napari_shaspec.cli.app import run
+from napari_shaspec.cli.evaluate import _exactly_answered
 from napari_shaspec.cli.simulate import Settings, case_seed
 from napari_shaspec.cli.train import _without_folders
 from napari_shaspec.cli.training_options import Preset, changed
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.io.atomic import staged
 from napari_shaspec.io.cases import read_case
-from napari_shaspec.modalities import parse_subset
+from napari_shaspec.modalities import Modality, parse_subset
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.released.checkpoint import STATEMENT
@@ -525,6 +528,33 @@ def test_evaluate_notices_the_networks_own_answer(case: Path, weights: Path, tmp
     assert labels_of(made).any()
     _, _, err = say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)
     assert "BraTS_1: the label map is exactly what the network answers from flair+t1+t1c+t2" in err
+
+
+def test_no_file_of_others_is_replaced_beside_the_images(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    truth, image = case / "BraTS_1_seg.nii.gz", case / "BraTS_1_t1.nii.gz"
+    before = truth.read_bytes()
+    command = ("predict", image, "--weights", weights, "--overwrite", "--out")
+    code, _, err = say(*command, truth)
+    assert (code, "BraTS_1_seg.nii.gz, a file of the case" in err) == (1, True)
+    assert truth.read_bytes() == before
+    assert [say(*command, case / "mine_seg.nii.gz")[0] for _ in range(2)] == [0, 0]
+
+
+def test_evaluate_takes_no_absent_tumour_for_a_copy() -> None:
+    """Nothing follows from a variant that scores ET alone, where neither has any."""
+    case = Mock(truth=Mock(data=np.ones(SHAPE, np.uint8)))
+    subset = frozenset({Modality.T1})
+    none_found = [Score("a", subset, Region.ET, 1.0, 0.0, Variant.ET_POSTPRO)]
+    different = [Score("a", subset, region, dice, 0.0) for region, dice in zip(Region, (1.0, 0.5, 0.5), strict=True)]
+    assert _exactly_answered(case, [*different, *none_found]) == ""
+    assert _exactly_answered(case, [Score("a", subset, region, 1.0, 0.0) for region in Region]) == "t1"
+
+
+def test_names_that_would_be_misread_are_refused(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    command = ("predict", case, "--weights", weights, "--out", tmp_path / "BraTS-GLI-1-seg.nii.gz")
+    code, _, err = say(*command)
+    assert (code, "the numbers 1, 2 and 3 in BraTS-GLI-1-seg.nii.gz" in err) == (1, True)
+    assert say(*command, "--convention", "1-2-3")[0] == 0
 
 
 def test_evaluate_says_that_there_is_nothing_to_find(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:

@@ -14,6 +14,7 @@ from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, staged
 from napari_shaspec.modalities import subset_name
+from napari_shaspec.regions import Region
 
 if TYPE_CHECKING:
     from napari_shaspec.evaluation.subsets import Score, Variant
@@ -183,13 +184,23 @@ def _scores(network: _Network, files: CaseFiles, position: str) -> tuple[list[Sc
 
 
 def _exactly_answered(case: Case, scores: Sequence[Score]) -> str:
-    """The subset whose answer is the label map, voxel by voxel, if there is tumour in it; else nothing."""
+    """The subset whose answer is the label map, voxel by voxel, if there is tumour in it; else nothing.
+
+    A variant that scores ET alone does not tell: right is there to find none.
+    """
     if case.truth is None or not case.truth.data.any():
         return ""
     dice: dict[tuple[frozenset[Modality], Variant], list[float]] = {}
     for score in scores:
         dice.setdefault((score.available, score.variant), []).append(score.dice)
-    return next((subset_name(available) for (available, _), values in dice.items() if min(values) == 1.0), "")
+    return next(
+        (
+            subset_name(available)
+            for (available, _), values in dice.items()
+            if len(values) == len(Region) and min(values) == 1.0
+        ),
+        "",
+    )
 
 
 def _write_tables(scores: Sequence[Score], places: Sequence[Path], *, published: bool) -> None:

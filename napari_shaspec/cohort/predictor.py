@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from napari_shaspec.cohort.table import Row, fingerprint
+from napari_shaspec.cohort.table import Row, fingerprint, labels_name
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.regions import Convention, masks_to_labels, to_convention, volumes_ml
@@ -147,11 +147,6 @@ class Predictor(WorkerPlugin):
             images=images,
             labels_sha256=file_sha256(self.job.out / labels),
         )
-
-
-def labels_name(files: CaseFiles) -> str:
-    """The label map of a case, in the cohort's folder."""
-    return f"{files.name}_seg.nii.gz"
 
 
 def predict_here(files: CaseFiles) -> Row:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from distributed import Client, Future, KilledWorker, as_completed
 
-from napari_shaspec.cohort.predictor import PLUGIN, Job, Predictor, labels_name, predict_here
-from napari_shaspec.cohort.table import CohortTable, Row
+from napari_shaspec.cohort.predictor import PLUGIN, Job, Predictor, predict_here
+from napari_shaspec.cohort.table import CohortTable, Row, labels_name
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
 
@@ -103,7 +103,7 @@ def run_cohort(
     Raises
     ------
     ShaSpecError
-        If there is no worker for two minutes, or the table cannot be written.
+        If there is no worker for two minutes when cases are to be given out, or the table cannot be written.
     """
     client.register_plugin(predictor, name=PLUGIN)
     began, failed = time.monotonic(), 0

@@ -1,7 +1,8 @@
 """The table of a cohort: one row for each case, on the disk at any time, and what a second run may skip.
 
 Columns: ``case,available,ET_ml,TC_ml,WT_ml,seconds,warnings,error,labels,weights,settings,images,labels_sha256``. A
-case that failed has an ``error`` and no volumes; one that succeeded has the name of its label map, beside the table.
+case that failed has an ``error`` and no volumes; one that succeeded, now or earlier, has the name of its label map,
+beside the table.
 The last two columns tell other images and an edited label map; tables of earlier versions lack them.
 """
 
@@ -12,13 +13,14 @@ import hashlib
 import io
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.io.nifti import is_written_here
 from napari_shaspec.io.report import file_sha256
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
@@ -29,6 +31,8 @@ EARLIER_COLUMNS = ("case", "available", *VOLUMES.values(), *_SAID)
 COLUMNS = (*EARLIER_COLUMNS, "images", "labels_sha256")
 
 BETWEEN_WARNINGS = " | "
+
+OF_BEFORE = "The label map there is of an earlier run."
 
 REWRITING_SHARE = 0.05
 """Of the time may go into writing the table, which is written whole each time: thousands of rows come less often."""
@@ -53,7 +57,7 @@ class Row:
     error
         Empty where all went well.
     labels
-        File name of the label map, beside the table; empty where the case failed.
+        File name of the label map, beside the table; where the case failed that of an earlier run, or empty.
     weights
         SHA-256 of the checkpoint.
     settings
@@ -75,6 +79,11 @@ class Row:
     settings: str = ""
     images: str = ""
     labels_sha256: str = ""
+
+
+def labels_name(files: CaseFiles) -> str:
+    """The label map of a case, in the cohort's folder."""
+    return f"{files.name}_seg.nii.gz"
 
 
 def fingerprint(images: Mapping[Modality, Path]) -> str:
@@ -120,7 +129,14 @@ class CohortTable:
         self.save()
 
     def add(self, row: Row) -> None:
-        """Put a row in the place of the case's older one; on the disk now, or soon."""
+        """Put a row in the place of the case's older one; on the disk now, or soon.
+
+        A case that fails keeps the label map of an earlier run, if it has one, and its row says so.
+        """
+        before = self.rows.get(row.case)
+        if row.error and before is not None and before.labels and self.path.with_name(before.labels).is_file():
+            error = row.error if OF_BEFORE in row.error else f"{row.error} {OF_BEFORE}"
+            row = replace(row, error=error, labels=before.labels, labels_sha256=before.labels_sha256)
         self.rows[row.case] = row
         if time.monotonic() - self._written >= self._writing_seconds / REWRITING_SHARE:
             self.save()
@@ -153,12 +169,18 @@ class CohortTable:
             return False
 
     def was_edited(self, files: CaseFiles) -> bool:
-        """Whether the case's label map is another than the one that was written: somebody has corrected it, perhaps."""
+        """Whether the case's label map is another than the one that was written: somebody has made or corrected it.
+
+        Where no row tells, because a run was killed before it was written or is of an earlier version, a file that
+        says that this program wrote it counts as that.
+        """
         row = self.rows.get(files.name)
-        if row is None or not row.labels_sha256:
+        labels = self.path.with_name(labels_name(files))
+        if not labels.is_file():
             return False
-        labels = self.path.with_name(row.labels)
-        return labels.is_file() and file_sha256(labels) != row.labels_sha256
+        if row is None or not row.labels_sha256:
+            return not is_written_here(labels)
+        return file_sha256(labels) != row.labels_sha256
 
 
 def read_rows(path: Path) -> list[Row]:

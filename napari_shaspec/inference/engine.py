@@ -59,6 +59,11 @@ class TorchEngine:
         A name that `choose_device` knows.
     precision
         ``auto`` for the format that is fastest on the device, or ``float32``.
+
+    Raises
+    ------
+    OutOfMemoryError
+        If the device has no memory for the network.
     """
 
     def __init__(self, model: Network, device: str = "auto", precision: str = "auto") -> None:
@@ -67,7 +72,8 @@ class TorchEngine:
         self._precision = precision
         self._dtype = fast_precision(self._device) if precision == "auto" else torch.float32
         self._source = model
-        self._model = in_fast_layout(_with_own_parameters(model).to(self._device)).eval()
+        with _memory_errors():
+            self._model = in_fast_layout(_with_own_parameters(model).to(self._device)).eval()
 
     @property
     def config(self) -> NetworkConfig:

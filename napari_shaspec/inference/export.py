@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_shaspec.io.atomic import staged
 from napari_shaspec.io.nifti import write_volume
 from napari_shaspec.io.outputs import LabelForm, Outputs
-from napari_shaspec.io.report import Report, file_sha256, is_report
+from napari_shaspec.io.report import Report, file_sha256, file_stamp, is_report
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Convention, Region, labels_to_masks, to_convention, volumes_ml
 from napari_shaspec.reliability import confidence
@@ -101,7 +101,7 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
 ) -> Report:
     """Everything about a prediction that is known before it is written.
 
-    An image that was no file, was changed since, or whose file is gone is named without path and hash.
+    An image that was no file or was changed, or whose file is gone or another by now, is named without path and hash.
 
     Parameters
     ----------
@@ -114,10 +114,15 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
         If an image's file cannot be read.
     """
     images = {}
+    replaced = []
     for modality in case.images:
         path = case.files.get(modality) if modality not in case.changed else None  # the file would say another thing
-        there = path is not None and path.is_file()
-        images[modality] = (str(path.resolve()), file_sha256(path)) if there and path is not None else ("", "")
+        images[modality] = ("", "")
+        if path is not None and path.is_file():
+            if case.stamps.get(modality) in (None, file_stamp(path)):
+                images[modality] = str(path.resolve()), file_sha256(path)
+            else:
+                replaced.append(f"{path.name}: something else was put in its place after it was read")
     return Report(
         case=case.name,
         images=images,
@@ -139,5 +144,5 @@ def describe(  # noqa: PLR0913 (a report names everything that took part)
             "numpy": version("numpy"),
             "python": platform.python_version(),
         },
-        notes=(*case.notes, *notes),
+        notes=(*case.notes, *notes, *replaced),
     )

@@ -15,6 +15,7 @@ from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.cache import FeatureCache
 from napari_shaspec.inference.canvas import Canvas, TileResult
+from napari_shaspec.inference.devices import choose_device
 from napari_shaspec.inference.engine import Engine, OutOfMemoryError, TorchEngine
 from napari_shaspec.inference.grid import WorkingGrid
 from napari_shaspec.inference.prediction import Prediction
@@ -61,7 +62,16 @@ class Session:
         engine: Engine | None = None,
     ) -> None:
         self.case = case
-        self._engine: Engine = engine or TorchEngine(model, device, precision)
+        full: tuple[str, ...] = ()
+        try:
+            self._engine: Engine = engine or TorchEngine(model, device, precision)
+        except OutOfMemoryError as error:
+            if choose_device(device).type == "cpu":
+                raise ShaSpecError(
+                    "memory for the network", f"none ({error})", "Close other programs and try again"
+                ) from error
+            full = (f"{choose_device(device)} has no memory for the network: the CPU runs it instead.",)
+            self._engine = TorchEngine(model, "cpu", precision)
         config = self._engine.config
         unknown = sorted(set(case.available) - set(config.modalities))
         if unknown:
@@ -77,7 +87,7 @@ class Session:
                 "Choose another checkpoint",
             )
         self._procedure = procedure_for(config)
-        self.notes = self._procedure.notes(case.grid)
+        self.notes = (*full, *self._procedure.notes(case.grid))
         self.coarse_grid, self.fine_grid = self._procedure.grids(case.grid)
         self._cache: FeatureCache[Encoding] = FeatureCache(
             self._procedure.cache_bytes if cache_bytes is None else cache_bytes

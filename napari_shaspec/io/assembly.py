@@ -21,6 +21,7 @@ from napari_shaspec.io.geometry import (
     resample,
 )
 from napari_shaspec.io.nifti import read_labels, read_volume
+from napari_shaspec.io.report import file_stamp
 from napari_shaspec.modalities import Modality
 from napari_shaspec.reliability import LARGEST_BRAIN_ML
 from napari_shaspec.volume import UNNAMED_LABEL_MAP, Case, Extent, Volume, foreground_mask
@@ -39,6 +40,7 @@ def assemble(name: str, images: Mapping[Modality, Path], truth: Path | None) -> 
     """
     notes: list[str] = []
     volumes: dict[Modality, Volume] = {}
+    stamps = {modality: file_stamp(path) for modality, path in images.items()}  # what comes later is another image
     for modality in sorted(images, key=list(Modality).index):
         volumes[modality], said = read_volume(images[modality])
         notes.extend(said)
@@ -53,7 +55,7 @@ def assemble(name: str, images: Mapping[Modality, Path], truth: Path | None) -> 
             raise
         # What a header left open may well be why images do not meet.
         raise ShaSpecError(error.expected, f"{error.found} ({'; '.join(notes)})", error.action) from error
-    return replace(case, notes=(*notes, *case.notes))
+    return replace(case, notes=(*notes, *case.notes), stamps=stamps)
 
 
 def combine(

@@ -8,6 +8,7 @@ Writing is atomic: a file is either there in full or not at all, and is never re
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -89,6 +90,25 @@ def write_volume(volume: Volume, path: str | Path, *, overwrite: bool = False) -
                 image.to_stream(stream)
         else:
             image.to_stream(file)
+
+
+def is_written_here(path: Path) -> bool:
+    """Whether a file says that this program wrote it."""
+    try:
+        return bool(open_voxels(path).header["descrip"].tobytes().rstrip(b"\0") == WRITTEN_BY)
+    except ShaSpecError:
+        return False
+
+
+def strangers_beside(outputs: Iterable[Path], inputs: Iterable[Path]) -> list[Path]:
+    """NIfTI files of others that these outputs would replace in the folders of a case: nobody means that."""
+    folders = {path.resolve().parent for path in inputs}
+    return [
+        path
+        for path in outputs
+        if path.resolve().parent in folders and path.name.lower().endswith(NIFTI) and path.is_file()
+        if not is_written_here(path)
+    ]
 
 
 def check_writable(path: str | Path, *, overwrite: bool = False) -> None:

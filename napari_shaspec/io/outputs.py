@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from napari_shaspec.io.atomic import check_output
-from napari_shaspec.regions import Convention, Region
+from napari_shaspec.regions import Convention, Region, check_name
 
 NIFTI = (".nii.gz", ".nii")
 
@@ -80,8 +80,10 @@ class Outputs:
         Raises
         ------
         ShaSpecError
-            As `check_output`.
+            As `check_output` and `check_name`.
         """
+        if self.form is not LabelForm.REGIONS:
+            check_name(self.path, Convention(self.form.value))
         for path in self.files():
             check_output(path, (".json",) if path.suffix == ".json" else NIFTI, overwrite=overwrite)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_shaspec.errors import ShaSpecError, unreadable
-from napari_shaspec.io.outputs import Outputs
+from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
 from napari_shaspec.reliability import Confidence
@@ -106,6 +106,9 @@ def read_report(path: Path) -> Report:
         if entries.pop("format", None) != FORMAT:
             raise ValueError("another format")
         available = parse_subset(entries["available"])
+        LabelForm(entries["labels"])  # a ValueError for another
+        if set(entries["thresholds"]) != {region.value for region in Region}:
+            raise ValueError("thresholds of other regions")
         return Report(
             **entries
             | {
@@ -149,6 +152,23 @@ def is_report(path: Path) -> bool:
     return True
 
 
+def check_no_report(labels: Path) -> None:
+    """Refuse to put labels that nothing describes beside a report of others.
+
+    Raises
+    ------
+    ShaSpecError
+        If a report of ours lies beside this name.
+    """
+    report = Outputs(labels).report_path()
+    if is_report(report):
+        raise ShaSpecError(
+            f"no report beside {labels.name}, for none describes these labels",
+            f"{report.name}, which tells how others were made",
+            "Choose another name, or move the report away",
+        )
+
+
 def is_own_answer(path: Path) -> bool:
     """Whether a file holds labels as the network gave them: a report beside it says so, and nobody painted on them.
 
@@ -159,6 +179,15 @@ def is_own_answer(path: Path) -> bool:
         return not report.edited and report.outputs.get(path.name) == file_sha256(path)
     except ShaSpecError:
         return False  # no report, such as the sidecar of a BIDS file
+
+
+def file_stamp(path: Path) -> str:
+    """Size and time of a file, which change when something else is put in its place; empty if it is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ""
+    return f"{stat.st_size} {stat.st_mtime_ns}"
 
 
 def file_sha256(path: Path) -> str:

@@ -52,6 +52,7 @@ def case_steps(
             notes=tuple(dict.fromkeys((*said, *case.notes, *([doubt] if doubt else [])))),
             files={modality: source.path for modality, (_, source) in sources.items() if source.path is not None},
             changed=changed,
+            stamps={modality: source.stamp for modality, (_, source) in sources.items() if source.stamp},
         )
 
 

@@ -14,7 +14,7 @@ from napari_shaspec.io.outputs import NIFTI, LabelForm, Outputs
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import REVERSED
 from napari_shaspec.plugin.state import Result
-from napari_shaspec.regions import Convention, to_convention
+from napari_shaspec.regions import Convention, check_name, to_convention
 from napari_shaspec.volume import Case, Volume
 
 if TYPE_CHECKING:
@@ -80,11 +80,12 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
     """
     from napari_shaspec.inference.export import describe, export
     from napari_shaspec.io.atomic import check_no_input, staged
-    from napari_shaspec.io.nifti import write_volume
+    from napari_shaspec.io.nifti import strangers_beside, write_volume
 
     pictures = pictures or {}
     outputs = _outputs(path, form, probabilities)
-    check_no_input(planned_files(path, form, probabilities, pictures), case.all_files)
+    planned = planned_files(path, form, probabilities, pictures)
+    check_no_input(planned, [*case.all_files, *strangers_beside(planned, case.all_files)])
     report = describe(
         case,
         result.prediction.available,
@@ -107,8 +108,11 @@ def export_unfinished(path: Path, form: str, case: Case, labels: NDArray[np.uint
     """Write labels of no finished result, without a report, because nothing describes them; errors as above."""
     from napari_shaspec.io.atomic import check_no_input
     from napari_shaspec.io.nifti import write_volume
+    from napari_shaspec.io.report import check_no_report
 
     check_no_input([path], case.all_files)
+    check_no_report(path)
+    check_name(path, Convention(form))
     write_volume(case.grid.with_data(to_convention(labels, Convention(form))), path, overwrite=True)
     return [path]
 

@@ -70,6 +70,8 @@ class LayerSource:
         What reading it left open.
     role
         What the layer is for.
+    stamp
+        What `file_stamp` said of the file before it was read.
     """
 
     volume: Volume
@@ -77,6 +79,7 @@ class LayerSource:
     modality: Modality | None = None
     notes: tuple[str, ...] = ()
     role: Role = Role.IMAGE
+    stamp: str = ""
 
     @property
     def changed(self) -> bool:

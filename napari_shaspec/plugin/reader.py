@@ -13,6 +13,7 @@ from pathlib import Path
 from napari_shaspec.io.cases import case_files, holds_nifti
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.io.outputs import NIFTI
+from napari_shaspec.io.report import file_stamp
 from napari_shaspec.modalities import Modality, file_stem, is_label_map, recognise
 from napari_shaspec.plugin.layers import LayerData, LayerSource, image_layer, reference_layer, show_radiologically
 
@@ -95,9 +96,11 @@ def read_file(file: LayerFile) -> LayerData:
     if file.is_labels:
         volume, notes = read_labels(file.path)
         return reference_layer(LayerSource(volume, file.path, None, notes))
+    stamp = file_stamp(file.path)
     volume, notes = read_volume(file.path)
     name = file.modality.title if file.modality is not None else file_stem(file.path)
-    return image_layer(LayerSource(volume, file.path, file.modality, notes), name, visible=file.visible)
+    source = LayerSource(volume, file.path, file.modality, notes, stamp=stamp)
+    return image_layer(source, name, visible=file.visible)
 
 
 def _listed(paths: Paths) -> list[Path]:

@@ -12,9 +12,10 @@ import numpy as np
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.nifti import write_volume
+from napari_shaspec.io.report import check_no_report
 from napari_shaspec.plugin.layers import REPORT, TAG, LayerSource, Placement, Role, source_of
 from napari_shaspec.plugin.settings import Settings
-from napari_shaspec.regions import to_convention
+from napari_shaspec.regions import CAVITY, check_name, to_convention
 from napari_shaspec.volume import Volume
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[st
         return [str(file) for file in describe(Path(path), Settings.load().convention, values)]
     # Only labels of ours are translated: in anybody else's, a 4 is a 4.
     if isinstance(source, LayerSource) and source.role in (Role.RESULT, Role.REFERENCE):
-        values = to_convention(values, Settings.load().convention)
+        convention = Settings.load().convention
+        _check_whole(source, Path(path))
+        check_name(path, convention)
+        check_no_report(Path(path))
+        values = to_convention(values, convention)
     write_volume(volume.with_data(values), path, overwrite=True)
     return [path]
 
@@ -45,6 +50,23 @@ def write_image(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[str
         )
     write_volume(_volume(data, meta, "image"), path, overwrite=True)
     return [path]
+
+
+def _check_whole(source: LayerSource, path: Path) -> None:
+    """A resection cavity is not among the labels of the program: written over its file, it would be gone.
+
+    Raises
+    ------
+    ShaSpecError
+        If that is what would happen.
+    """
+    cavity = any(CAVITY in note for note in source.notes)
+    if cavity and source.path is not None and source.path.resolve() == path.resolve():
+        raise ShaSpecError(
+            f"another name than {path.name}, whose resection cavity is not among these labels",
+            "the file itself",
+            "Save them beside it, such as in a file that ends in _edited_seg.nii.gz",
+        )
 
 
 def _volume(data: NDArray[Any], meta: dict[str, Any], kind: str) -> Volume:

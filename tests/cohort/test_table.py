@@ -6,14 +6,17 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_shaspec.cohort.table import CohortTable, Row, fingerprint, read_rows
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.io.nifti import write_volume
 from napari_shaspec.io.report import file_sha256
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Region
+from napari_shaspec.volume import Volume
 
 FLAIR, T1, T1C, T2 = Modality
 GOOD = Row(
@@ -93,13 +96,22 @@ def test_other_images_of_the_same_names_are_not_finished(tmp_path: Path, files: 
 
 def test_an_edited_label_map_is_told(tmp_path: Path, files: CaseFiles) -> None:
     table, labels = CohortTable(tmp_path / "t.csv"), tmp_path / GOOD.labels
-    assert not table.was_edited(files)
-    table.rows = {"b": replace(GOOD, labels_sha256="")}  # of an earlier version
-    assert not table.was_edited(files)
+    for rows in ({}, {"b": replace(GOOD, labels_sha256="")}):  # of a run that was killed, and of an earlier version
+        table.rows = rows
+        labels.write_text("an expert's")
+        assert table.was_edited(files)
+        write_volume(Volume(np.ones((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
+        assert not table.was_edited(files)
     table.rows = {"b": replace(GOOD, labels_sha256=file_sha256(labels))}
     assert not table.was_edited(files)
     labels.write_text("corrected")
     assert table.was_edited(files)
+    table.add(replace(BAD, case="b"))  # which must not forget what was written
+    table.add(replace(BAD, case="b", error=table.rows["b"].error))
+    assert table.rows["b"].error == f"{BAD.error} The label map there is of an earlier run."
+    assert table.rows["b"].labels == GOOD.labels
+    assert table.was_edited(files)
+    assert not table.is_finished(files, GOOD.weights, GOOD.settings)
     labels.unlink()
     assert not table.was_edited(files)
 

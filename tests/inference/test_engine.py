@@ -6,9 +6,13 @@ import pytest
 import torch
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.inference import engine as engine_module
+from napari_shaspec.inference import session as session_module
 from napari_shaspec.inference.devices import choose_device, fast_precision, working_devices
 from napari_shaspec.inference.engine import OutOfMemoryError, TorchEngine
+from napari_shaspec.inference.session import Session
 from napari_shaspec.model.shaspec import ShaSpec
+from napari_shaspec.volume import Case
 
 
 def test_the_cpu_always_works_and_comes_last() -> None:
@@ -64,6 +68,25 @@ def test_a_full_device_is_told_from_a_bug(model: ShaSpec, error: Exception) -> N
     error = RuntimeError("a bug")
     with pytest.raises(RuntimeError, match="a bug"):
         TorchEngine(Broken(model.config), "cpu").encode(torch.zeros(16, 16, 16), "flair")
+
+
+def test_a_device_without_memory_for_the_network(model: ShaSpec, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[str] = []
+
+    def placed(network: ShaSpec) -> ShaSpec:
+        places.append("")
+        if len(places) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return network
+
+    monkeypatch.setattr(engine_module, "in_fast_layout", placed)
+    with pytest.raises(ShaSpecError, match="memory for the network"):
+        Session(model, case, device="cpu")
+    places.clear()
+    monkeypatch.setattr(session_module, "choose_device", lambda name: torch.device("cuda"))
+    session = Session(model, case, device="cpu")
+    assert session.device == "cpu"
+    assert session.notes[0] == "cuda has no memory for the network: the CPU runs it instead."
 
 
 @pytest.mark.skipif("cuda" not in working_devices(), reason="no CUDA device here")

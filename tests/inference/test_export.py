@@ -13,6 +13,8 @@ import pytest
 from napari_shaspec.cli.predict import predict_again
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.export import describe, export
+from napari_shaspec.io.cases import read_case
+from napari_shaspec.io.nifti import write_volume
 from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.io.report import file_sha256, read_report
 from napari_shaspec.modalities import Modality
@@ -63,6 +65,33 @@ def test_one_mask_for_each_region(tmp_path: Path, case: Case, model: ShaSpec, la
     assert not outputs.path.exists()
     whole = np.asarray(nib.load(tmp_path / "seg_WT_mask.nii").dataobj)
     np.testing.assert_array_equal(whole, labels > 0)
+
+
+def test_an_image_that_was_replaced_since_is_not_named(tmp_path: Path, case: Case, model: ShaSpec) -> None:
+    save_checkpoint(model, tmp_path / "weights.safetensors", {})
+    checkpoint = load_checkpoint(tmp_path / "weights.safetensors")
+    file = tmp_path / "p_t1.nii.gz"
+    write_volume(case.images[Modality.T1], file)
+    read = read_case(file)
+    describing = (read.available, checkpoint, "cpu", "auto", DEFAULT_THRESHOLDS)
+    assert describe(read, *describing, smooth=False).images[Modality.T1] == (str(file), file_sha256(file))
+    write_volume(case.images[Modality.T1].with_data(case.images[Modality.T1].data * 2), file, overwrite=True)
+    report = describe(read, *describing, smooth=False)
+    assert report.images[Modality.T1] == ("", "")
+    assert report.notes[-1] == "p_t1.nii.gz: something else was put in its place after it was read"
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"), [("labels", "1-2-5"), ("thresholds", {"ET": 0.5}), ("thresholds", {"ET": 0.5, "TC": 1, "x": 1})]
+)
+def test_a_report_that_cannot_be_is_refused(
+    tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray, entry: str, value: object
+) -> None:
+    written(tmp_path, case, model, labels, Outputs(tmp_path / "seg.nii.gz"))
+    report = tmp_path / "seg.json"
+    report.write_text(json.dumps(json.loads(report.read_text()) | {entry: value}))
+    with pytest.raises(ShaSpecError, match="a report of format"):
+        read_report(report)
 
 
 def test_the_report_says_what_made_it(tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray) -> None:
