@@ -15,7 +15,7 @@ import typer
 from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision, Weights
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.io.atomic import check_no_input, check_output, staged
+from napari_shaspec.io.atomic import check_output, staged
 from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.io.report import file_sha256, read_report
 from napari_shaspec.modalities import Modality, parse_subset, recognise, subset_name
@@ -88,7 +88,7 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
             )
         predict_again(from_report, out, device, overwrite=overwrite)
         return
-    from napari_shaspec.io.nifti import strangers_beside
+    from napari_shaspec.io.nifti import check_no_stranger
 
     outputs = Outputs(out, LabelForm(convention.value), probabilities, report)
     outputs.check(overwrite=overwrite)
@@ -99,7 +99,7 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
     given = {Modality.FLAIR: flair, Modality.T1: t1, Modality.T1C: t1c, Modality.T2: t2}
     images = {modality: path for modality, path in given.items() if path is not None}
     with _found(case or [], images, sample) as case_files:
-        check_no_input(files, [*case_files.paths(), *strangers_beside(files, case_files.paths())])
+        check_no_stranger(files, case_files.paths())
         read = _read(case_files, chosen)
         _say_what(read)
         run = _predicted(read, read.available, load_weights(weights), device, precision.value)
@@ -121,7 +121,7 @@ def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: boo
     """
     from napari_shaspec.inference.devices import working_devices
     from napari_shaspec.io.cases import CaseFiles
-    from napari_shaspec.io.nifti import strangers_beside
+    from napari_shaspec.io.nifti import check_no_stranger
 
     report = read_report(path)
     outputs = Outputs(out, LabelForm(report.labels), probabilities=False, report=False)
@@ -143,7 +143,7 @@ def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: boo
             "Install the version of napari-shaspec that the report names, or restore the file",
         )
     case_files = CaseFiles(report.case, images)
-    check_no_input(outputs.files(), [*images.values(), *strangers_beside(outputs.files(), images.values())])
+    check_no_stranger(outputs.files(), case_files.paths())
     if device == "auto" and report.device.partition(":")[0] in working_devices():
         device = report.device
     elif device == "auto":

@@ -21,7 +21,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.io.nifti import is_written_here
-from napari_shaspec.io.report import file_sha256
+from napari_shaspec.io.report import file_sha256, file_stamp
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
 
@@ -91,11 +91,10 @@ def fingerprint(images: Mapping[Modality, Path]) -> str:
 
     Empty if one is not there.
     """
-    try:
-        stats = {modality.value: path.stat() for modality, path in images.items()}
-    except OSError:
+    stamps = {modality.value: file_stamp(path) for modality, path in images.items()}
+    if not all(stamps.values()):
         return ""
-    told = ";".join(f"{name} {stats[name].st_size} {stats[name].st_mtime_ns}" for name in sorted(stats))
+    told = ";".join(f"{name} {stamps[name]}" for name in sorted(stamps))
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

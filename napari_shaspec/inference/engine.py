@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import check_precision, choose_device, fast_precision, in_fast_layout
 from napari_shaspec.model.networks import Network, NetworkConfig
 from napari_shaspec.model.shaspec import Encoding
@@ -121,6 +122,26 @@ class TorchEngine:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+
+def engine_that_fits(model: Network, device: str, precision: str) -> tuple[TorchEngine, tuple[str, ...]]:
+    """The engine on this device, or on the CPU where that has no memory for the network; and what to say of it.
+
+    Raises
+    ------
+    ShaSpecError
+        If the CPU has none either.
+    """
+    try:
+        return TorchEngine(model, device, precision), ()
+    except OutOfMemoryError as error:
+        chosen = choose_device(device)
+        if chosen.type == "cpu":
+            raise ShaSpecError(
+                "memory for the network", f"none ({error})", "Close other programs and try again"
+            ) from error
+        note = f"{chosen} has no memory for the network: the CPU runs it instead."
+        return TorchEngine(model, "cpu", precision), (note,)
 
 
 def _with_own_parameters(model: Network) -> Network:

@@ -15,8 +15,7 @@ from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.cache import FeatureCache
 from napari_shaspec.inference.canvas import Canvas, TileResult
-from napari_shaspec.inference.devices import choose_device
-from napari_shaspec.inference.engine import Engine, OutOfMemoryError, TorchEngine
+from napari_shaspec.inference.engine import Engine, OutOfMemoryError, engine_that_fits
 from napari_shaspec.inference.grid import WorkingGrid
 from napari_shaspec.inference.prediction import Prediction
 from napari_shaspec.inference.preprocess import PreparedImage, cut
@@ -62,16 +61,8 @@ class Session:
         engine: Engine | None = None,
     ) -> None:
         self.case = case
-        full: tuple[str, ...] = ()
-        try:
-            self._engine: Engine = engine or TorchEngine(model, device, precision)
-        except OutOfMemoryError as error:
-            if choose_device(device).type == "cpu":
-                raise ShaSpecError(
-                    "memory for the network", f"none ({error})", "Close other programs and try again"
-                ) from error
-            full = (f"{choose_device(device)} has no memory for the network: the CPU runs it instead.",)
-            self._engine = TorchEngine(model, "cpu", precision)
+        self._engine: Engine
+        self._engine, full = (engine, ()) if engine is not None else engine_that_fits(model, device, precision)
         config = self._engine.config
         unknown = sorted(set(case.available) - set(config.modalities))
         if unknown:

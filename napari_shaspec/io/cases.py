@@ -17,7 +17,7 @@ from types import MappingProxyType
 from napari_shaspec.errors import ShaSpecError, nothing_at
 from napari_shaspec.io.assembly import assemble
 from napari_shaspec.io.outputs import NIFTI
-from napari_shaspec.io.patients import case_name, check_one_patient, doubt_about
+from napari_shaspec.io.patients import case_name, check_one_patient, doubt_about, folder_name
 from napari_shaspec.io.report import is_own_answer
 from napari_shaspec.modalities import Modality, is_label_map, recognise
 from napari_shaspec.volume import Case
@@ -199,7 +199,7 @@ def _entries_in(place: Path) -> Iterator[os.DirEntry[str]]:
 
 def _search(folder: Path, depth: int) -> Iterable[CaseFiles]:
     """A folder that holds a recognised image is a case; of any other the folders in it are searched."""
-    name = _called(folder.resolve())
+    name = folder_name(folder.resolve())
     try:
         files = _nifti_files(folder)
         if any(recognise(path) for path in files):
@@ -250,12 +250,6 @@ def _sorted_out(files: Iterable[Path], fallback: str) -> CaseFiles:
     check_one_patient([*images.values(), *truths])
     name = case_name(images.values(), fallback)
     return CaseFiles(name, images, truths[0] if truths else None, tuple(ignored))
-
-
-def _called(folder: Path) -> str:
-    """What a folder's case is called: by its own name, a BIDS folder ``anat`` by patient and visit."""
-    bids = [part for part in folder.parts[-3:-1] if part.lower().startswith(("sub-", "ses-"))]
-    return "_".join(bids) if folder.name.lower() == "anat" and bids else folder.name
 
 
 def _folder_name(case: CaseFiles, folder: Path) -> str:

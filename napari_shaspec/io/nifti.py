@@ -8,7 +8,7 @@ Writing is atomic: a file is either there in full or not at all, and is never re
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 import nibabel as nib
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.io.atomic import check_output, replacing
+from napari_shaspec.io.atomic import check_no_input, check_output, replacing
 from napari_shaspec.io.orientation import affine_of, header_for
 from napari_shaspec.io.outputs import NIFTI
 from napari_shaspec.io.voxels import VoxelFile, open_voxels
@@ -100,15 +100,22 @@ def is_written_here(path: Path) -> bool:
         return False
 
 
-def strangers_beside(outputs: Iterable[Path], inputs: Iterable[Path]) -> list[Path]:
-    """NIfTI files of others that these outputs would replace in the folders of a case: nobody means that."""
+def check_no_stranger(outputs: Collection[Path], inputs: Collection[Path]) -> None:
+    """As `check_no_input`; nor is a NIfTI file of another program beside the inputs replaced: nobody means that.
+
+    Raises
+    ------
+    ShaSpecError
+        If an output is such a file, or one of the inputs.
+    """
     folders = {path.resolve().parent for path in inputs}
-    return [
+    strangers = [
         path
         for path in outputs
         if path.resolve().parent in folders and path.name.lower().endswith(NIFTI) and path.is_file()
         if not is_written_here(path)
     ]
+    check_no_input(outputs, [*inputs, *strangers])
 
 
 def check_writable(path: str | Path, *, overwrite: bool = False) -> None:

@@ -57,3 +57,9 @@ def case_name(images: Iterable[Path], fallback: str) -> str:
     parts = {patient_part(path) for path in images}
     shared = parts.pop() if len(parts) == 1 else ""
     return shared or fallback or next((path.resolve().parent.name for path in images), "") or "case"
+
+
+def folder_name(folder: Path) -> str:
+    """What a folder's case is called: by its own name, a BIDS folder ``anat`` by patient and visit."""
+    bids = [part for part in folder.parts[-3:-1] if part.lower().startswith(("sub-", "ses-"))]
+    return "_".join(bids) if folder.name.lower() == "anat" and bids else folder.name

@@ -79,13 +79,12 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
         If a file cannot be written, or is one of the case's own images or its label map.
     """
     from napari_shaspec.inference.export import describe, export
-    from napari_shaspec.io.atomic import check_no_input, staged
-    from napari_shaspec.io.nifti import strangers_beside, write_volume
+    from napari_shaspec.io.atomic import staged
+    from napari_shaspec.io.nifti import check_no_stranger, write_volume
 
     pictures = pictures or {}
     outputs = _outputs(path, form, probabilities)
-    planned = planned_files(path, form, probabilities, pictures)
-    check_no_input(planned, [*case.all_files, *strangers_beside(planned, case.all_files)])
+    check_no_stranger(planned_files(path, form, probabilities, pictures), case.all_files)
     report = describe(
         case,
         result.prediction.available,
@@ -107,14 +106,26 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
 def export_unfinished(path: Path, form: str, case: Case, labels: NDArray[np.uint8]) -> list[Path]:
     """Write labels of no finished result, without a report, because nothing describes them; errors as above."""
     from napari_shaspec.io.atomic import check_no_input
+
+    check_no_input([path], case.all_files)
+    write_alone(case.grid, labels, path, Convention(form))
+    return [path]
+
+
+def write_alone(grid: Volume, labels: NDArray[np.integer], path: Path, convention: Convention) -> None:
+    """Write labels that no report describes; a file of this name is replaced.
+
+    Raises
+    ------
+    ShaSpecError
+        If a report of others lies beside it, or as `check_name` and `write_volume`.
+    """
     from napari_shaspec.io.nifti import write_volume
     from napari_shaspec.io.report import check_no_report
 
-    check_no_input([path], case.all_files)
+    check_name(path, convention)
     check_no_report(path)
-    check_name(path, Convention(form))
-    write_volume(case.grid.with_data(to_convention(labels, Convention(form))), path, overwrite=True)
-    return [path]
+    write_volume(grid.with_data(to_convention(labels, convention)), path, overwrite=True)
 
 
 def save_function(case: Case, result: Result | None) -> SaveLabels:

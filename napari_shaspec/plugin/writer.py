@@ -12,10 +12,10 @@ import numpy as np
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.nifti import write_volume
-from napari_shaspec.io.report import check_no_report
+from napari_shaspec.plugin.exporting import write_alone
 from napari_shaspec.plugin.layers import REPORT, TAG, LayerSource, Placement, Role, source_of
 from napari_shaspec.plugin.settings import Settings
-from napari_shaspec.regions import CAVITY, check_name, to_convention
+from napari_shaspec.regions import CAVITY
 from napari_shaspec.volume import Volume
 
 if TYPE_CHECKING:
@@ -33,12 +33,10 @@ def write_labels(path: str, data: NDArray[Any], meta: dict[str, Any]) -> list[st
         return [str(file) for file in describe(Path(path), Settings.load().convention, values)]
     # Only labels of ours are translated: in anybody else's, a 4 is a 4.
     if isinstance(source, LayerSource) and source.role in (Role.RESULT, Role.REFERENCE):
-        convention = Settings.load().convention
         _check_whole(source, Path(path))
-        check_name(path, convention)
-        check_no_report(Path(path))
-        values = to_convention(values, convention)
-    write_volume(volume.with_data(values), path, overwrite=True)
+        write_alone(volume, values, Path(path), Settings.load().convention)
+    else:
+        write_volume(volume.with_data(values), path, overwrite=True)
     return [path]
 
 

@@ -7,7 +7,6 @@ import torch
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference import engine as engine_module
-from napari_shaspec.inference import session as session_module
 from napari_shaspec.inference.devices import choose_device, fast_precision, working_devices
 from napari_shaspec.inference.engine import OutOfMemoryError, TorchEngine
 from napari_shaspec.inference.session import Session
@@ -83,7 +82,8 @@ def test_a_device_without_memory_for_the_network(model: ShaSpec, case: Case, mon
     with pytest.raises(ShaSpecError, match="memory for the network"):
         Session(model, case, device="cpu")
     places.clear()
-    monkeypatch.setattr(session_module, "choose_device", lambda name: torch.device("cuda"))
+    chosen = iter([torch.device("cpu"), torch.device("cuda"), torch.device("cpu")])  # as if the first were a card
+    monkeypatch.setattr(engine_module, "choose_device", lambda name: next(chosen))
     session = Session(model, case, device="cpu")
     assert session.device == "cpu"
     assert session.notes[0] == "cuda has no memory for the network: the CPU runs it instead."
