@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from scipy import ndimage
+from torch.nn.functional import pad
 
 from napari_shaspec.simulate.fields import Dice, Stream, blur, column, dilate
 
@@ -95,6 +96,15 @@ def test_dilate_grows_by_a_cube() -> None:
     grown = dilate(mask, 2)[0, 0]
     assert int(grown.sum()) == 5 * 5 * 3
     assert bool(grown[1:6, 1:6, :3].all())
+
+
+@pytest.mark.parametrize(("size", "voxels"), [((9, 12, 7), 1), ((11, 8, 10), 3), ((6, 1, 5), 2), ((4, 5, 3), 7)])
+def test_dilate_is_the_largest_value_of_a_cube(size: tuple[int, int, int], voxels: int) -> None:
+    generator = torch.Generator().manual_seed(voxels)
+    mask = torch.rand((2, 3, *size), generator=generator)
+    side = 2 * voxels + 1
+    cubes = pad(mask, [voxels] * 6).unfold(2, side, 1).unfold(3, side, 1).unfold(4, side, 1)
+    torch.testing.assert_close(dilate(mask, voxels), cubes.amax((-3, -2, -1)), rtol=0, atol=0)
 
 
 def test_column_lines_values_up_with_volumes() -> None:
