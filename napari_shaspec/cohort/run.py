@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from distributed import Client, Future, KilledWorker, as_completed
+from distributed import CancelledError, Client, Future, KilledWorker, as_completed, wait
+from distributed.client import FIRST_COMPLETED
 
 from napari_shaspec.cohort.predictor import PLUGIN, Job, Predictor, predict_here
 from napari_shaspec.cohort.table import CohortTable, Row, labels_name
@@ -17,6 +18,9 @@ from napari_shaspec.io.cases import CaseFiles
 
 WORKERS_SECONDS = 120
 """A worker that died is started again within seconds, and a queue may take longer to give out the first."""
+
+LOOK_SECONDS = 5
+"""How often workers are counted while all of them work: some may have come, or gone."""
 
 DIED = "The worker process died: it crashed, ran out of memory, or was killed. Run again to try the case once more."
 
@@ -103,7 +107,7 @@ def run_cohort(
     Raises
     ------
     ShaSpecError
-        If there is no worker for two minutes when cases are to be given out, or the table cannot be written.
+        If there is no worker for two minutes, or the table cannot be written.
     """
     client.register_plugin(predictor, name=PLUGIN)
     began, failed = time.monotonic(), 0
@@ -128,7 +132,7 @@ def _rows(cases: Sequence[CaseFiles], client: Client, job: Job) -> Iterator[Row]
                 future = client.submit(predict_here, files, pure=False, retries=0)
                 running[future] = files, time.monotonic()
                 finished.add(future)
-            if not running:
+            if not running or not _one_finishes(running):
                 _wait_for_a_worker(client)
                 continue
             future = next(finished)
@@ -137,6 +141,17 @@ def _rows(cases: Sequence[CaseFiles], client: Client, job: Job) -> Iterator[Row]
             future.release()
     finally:
         client.cancel(list(running))
+
+
+def _one_finishes(running: Iterable[Future[Row]]) -> bool:
+    """Whether one of these ends, in whatever way, before it is time to look for workers again."""
+    try:
+        wait(list(running), timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+    except TimeoutError:
+        return False
+    except CancelledError:  # which is an end, too
+        pass
+    return True
 
 
 def _row(future: Future[Row], files: CaseFiles, seconds: float, job: Job) -> Row:
@@ -159,6 +174,7 @@ def _row(future: Future[Row], files: CaseFiles, seconds: float, job: Job) -> Row
 
 
 def _wait_for_a_worker(client: Client) -> None:
+    """Return at once where there is one, as there mostly is."""
     try:
         client.wait_for_workers(1, timeout=WORKERS_SECONDS)
     except TimeoutError as error:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import psutil
 import pytest
-from distributed import Client
+from distributed import Client, wait
 
+from napari_shaspec.cohort import run
+from napari_shaspec.cohort.cluster import LOCAL, local_client
 from napari_shaspec.cohort.predictor import Job, Predictor
 from napari_shaspec.cohort.run import DIED, Progress, check_apart, distinct, run_cohort
 from napari_shaspec.cohort.table import CohortTable, Row, read_rows
@@ -34,6 +37,14 @@ class Deadly(Predictor):
     def predict(self, files: CaseFiles) -> Row:
         if files.name == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
+        return super().predict(files)
+
+
+class Endless(Predictor):
+    """Still at its first case when its worker goes."""
+
+    def predict(self, files: CaseFiles) -> Row:
+        threading.Event().wait(120)
         return super().predict(files)
 
 
@@ -104,6 +115,27 @@ def test_a_killed_worker_loses_only_its_case(client: Client, make_cases: MakeCas
     assert len(rows) == 8
     client.wait_for_workers(2, timeout=60)
     assert len(before & set(client.run(os.getpid).values())) == 1  # a new process has taken the dead one's place
+
+
+def test_a_cluster_whose_last_worker_goes_is_not_waited_for_without_end(
+    make_cases: MakeCases, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(run, "WORKERS_SECONDS", 1)
+    # As a scheduler elsewhere has it: a case is tried again when its worker has gone.
+    monkeypatch.setitem(LOCAL, "distributed.scheduler.allowed-failures", 3)
+    cases = find_cases(make_cases(2))
+    with local_client(1) as alone, CohortTable(job.out / "cohort.csv") as table:
+
+        def leave(*args: object, **kwargs: object) -> object:
+            alone.cluster.scale(0)
+            monkeypatch.setattr(run, "wait", wait)
+            return wait(*args, **kwargs)
+
+        monkeypatch.setattr(run, "wait", leave)
+        with pytest.raises(ShaSpecError, match="at least one dask worker, found none within 1 s"):
+            run_cohort(cases, alone, Endless(job, 1), table)
+    assert not rows_of(job)
 
 
 def test_weights_are_loaded_once_by_each_worker(client: Client, make_cases: MakeCases, job: Job) -> None:
