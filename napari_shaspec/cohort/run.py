@@ -10,6 +10,7 @@ from pathlib import Path
 
 from distributed import CancelledError, Client, Future, KilledWorker, as_completed, wait
 from distributed.client import FIRST_COMPLETED
+from distributed.core import Status
 
 from napari_shaspec.cohort.predictor import PLUGIN, Job, Predictor, predict_here
 from napari_shaspec.cohort.table import CohortTable, Row, labels_name
@@ -126,7 +127,7 @@ def _rows(cases: Sequence[CaseFiles], client: Client, job: Job) -> Iterator[Row]
     finished = as_completed()
     try:
         while waiting or running:
-            free = sum(client.nthreads().values()) - len(running)
+            free = _threads(client) - len(running)
             for _ in range(min(free, len(waiting))):
                 files = waiting.popleft()
                 future = client.submit(predict_here, files, pure=False, retries=0)
@@ -141,6 +142,12 @@ def _rows(cases: Sequence[CaseFiles], client: Client, job: Job) -> Iterator[Row]
             future.release()
     finally:
         client.cancel(list(running))
+
+
+def _threads(client: Client) -> int:
+    """Of the workers that are ready: counting one that still starts would send its case to one that is busy."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return sum(worker["nthreads"] for worker in workers if worker["status"] == Status.running.name)
 
 
 def _one_finishes(running: Iterable[Future[Row]]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -45,6 +46,22 @@ class Endless(Predictor):
 
     def predict(self, files: CaseFiles) -> Row:
         threading.Event().wait(120)
+        return super().predict(files)
+
+
+class Together(Predictor):
+    """Goes on with a case when as many as that are at work at once."""
+
+    def __init__(self, job: Job, together: int) -> None:
+        super().__init__(job, 1)
+        self.together = together
+
+    def predict(self, files: CaseFiles) -> Row:
+        (self.job.out / f"{files.name}.begun").touch()
+        late = time.monotonic() + 60
+        while len(list(self.job.out.glob("*.begun"))) < self.together:
+            assert time.monotonic() < late
+            threading.Event().wait(0.02)
         return super().predict(files)
 
 
@@ -136,6 +153,21 @@ def test_a_cluster_whose_last_worker_goes_is_not_waited_for_without_end(
         with pytest.raises(ShaSpecError, match="at least one dask worker, found none within 1 s"):
             run_cohort(cases, alone, Endless(job, 1), table)
     assert not rows_of(job)
+
+
+def test_workers_that_come_later_work_too(make_cases: MakeCases, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LOOK_SECONDS", 0.2)
+    cases = find_cases(make_cases(2))
+    with local_client(1) as growing, CohortTable(job.out / "cohort.csv") as table:
+
+        def grow(*args: object, **kwargs: object) -> object:
+            growing.cluster.scale(2)
+            monkeypatch.setattr(run, "wait", wait)
+            return wait(*args, **kwargs)
+
+        monkeypatch.setattr(run, "wait", grow)
+        run_cohort(cases, growing, Together(job, 2), table)
+    assert [row.error for row in rows_of(job).values()] == ["", ""]
 
 
 def test_weights_are_loaded_once_by_each_worker(client: Client, make_cases: MakeCases, job: Job) -> None:
