@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from distributed import CancelledError, Client, Future, KilledWorker, as_completed, wait
+from distributed import CancelledError, Client, Future, KilledWorker, wait
 from distributed.client import FIRST_COMPLETED
 from distributed.core import Status
 
@@ -124,7 +125,6 @@ def _rows(cases: Sequence[CaseFiles], client: Client, job: Job) -> Iterator[Row]
     """Never more cases at the workers than these have threads: one that dies takes nothing with it but its own case."""
     waiting = deque(cases)
     running: dict[Future[Row], tuple[CaseFiles, float]] = {}
-    finished = as_completed()
     try:
         while waiting or running:
             free = _threads(client) - len(running)
@@ -132,14 +132,13 @@ def _rows(cases: Sequence[CaseFiles], client: Client, job: Job) -> Iterator[Row]
                 files = waiting.popleft()
                 future = client.submit(predict_here, files, pure=False, retries=0)
                 running[future] = files, time.monotonic()
-                finished.add(future)
-            if not running or not _one_finishes(running):
+            done = _finished(running) if running else []
+            if not done:
                 _wait_for_a_worker(client)
-                continue
-            future = next(finished)
-            files, began = running.pop(future)
-            yield _row(future, files, time.monotonic() - began, job)
-            future.release()
+            for future in done:
+                files, began = running.pop(future)
+                yield _row(future, files, time.monotonic() - began, job)
+                future.release()
     finally:
         client.cancel(list(running))
 
@@ -150,15 +149,12 @@ def _threads(client: Client) -> int:
     return sum(worker["nthreads"] for worker in workers if worker["status"] == Status.running.name)
 
 
-def _one_finishes(running: Iterable[Future[Row]]) -> bool:
-    """Whether one of these ends, in whatever way, before it is time to look for workers again."""
-    try:
-        wait(list(running), timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
-    except TimeoutError:
-        return False
-    except CancelledError:  # which is an end, too
-        pass
-    return True
+def _finished(running: Iterable[Future[Row]]) -> list[Future[Row]]:
+    """Those that have ended, in whatever way; none when it is time to look for workers again."""
+    futures = list(running)
+    with suppress(TimeoutError, CancelledError):  # a case that was cancelled has ended, too
+        wait(futures, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+    return [future for future in futures if future.done()]
 
 
 def _row(future: Future[Row], files: CaseFiles, seconds: float, job: Job) -> Row:

@@ -76,6 +76,18 @@ def rows_of(job: Job) -> dict[str, Row]:
     return {row.case: row for row in read_rows(job.out / "cohort.csv")}
 
 
+def scale_at_first_wait(client: Client, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the cluster have as many workers as that when the first case is under way; look for them often."""
+
+    def scale(*args: object, **kwargs: object) -> object:
+        client.cluster.scale(workers)
+        monkeypatch.setattr(run, "wait", wait)
+        return wait(*args, **kwargs)
+
+    monkeypatch.setattr(run, "wait", scale)
+    monkeypatch.setattr(run, "LOOK_SECONDS", 0.2)
+
+
 def test_two_hundred_cases(client: Client, make_cases: MakeCases, job: Job) -> None:
     cases = find_cases(make_cases(200))
     heard: list[Progress] = []
@@ -137,35 +149,21 @@ def test_a_killed_worker_loses_only_its_case(client: Client, make_cases: MakeCas
 def test_a_cluster_whose_last_worker_goes_is_not_waited_for_without_end(
     make_cases: MakeCases, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(run, "WORKERS_SECONDS", 1)
     # As a scheduler elsewhere has it: a case is tried again when its worker has gone.
     monkeypatch.setitem(LOCAL, "distributed.scheduler.allowed-failures", 3)
     cases = find_cases(make_cases(2))
     with local_client(1) as alone, CohortTable(job.out / "cohort.csv") as table:
-
-        def leave(*args: object, **kwargs: object) -> object:
-            alone.cluster.scale(0)
-            monkeypatch.setattr(run, "wait", wait)
-            return wait(*args, **kwargs)
-
-        monkeypatch.setattr(run, "wait", leave)
+        scale_at_first_wait(alone, 0, monkeypatch)
         with pytest.raises(ShaSpecError, match="at least one dask worker, found none within 1 s"):
             run_cohort(cases, alone, Endless(job, 1), table)
     assert not rows_of(job)
 
 
 def test_workers_that_come_later_work_too(make_cases: MakeCases, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "LOOK_SECONDS", 0.2)
     cases = find_cases(make_cases(2))
     with local_client(1) as growing, CohortTable(job.out / "cohort.csv") as table:
-
-        def grow(*args: object, **kwargs: object) -> object:
-            growing.cluster.scale(2)
-            monkeypatch.setattr(run, "wait", wait)
-            return wait(*args, **kwargs)
-
-        monkeypatch.setattr(run, "wait", grow)
+        scale_at_first_wait(growing, 2, monkeypatch)
         run_cohort(cases, growing, Together(job, 2), table)
     assert [row.error for row in rows_of(job).values()] == ["", ""]
 

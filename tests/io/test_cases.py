@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from napari_shaspec.io import cases as cases_module
 from napari_shaspec.io.cases import case_files, find_cases, holds_nifti, read_case, read_case_files
 from napari_shaspec.io.report import Report, file_sha256
 from napari_shaspec.modalities import Modality
-from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region
 
 Save = Callable[..., Path]
 FLAIR, T1, T1C, T2 = Modality
@@ -87,29 +87,14 @@ def test_modalities_named_by_the_caller(save: Save, image: NDArray[np.float32]) 
 
 
 @pytest.fixture
-def save_report(save_case: Callable[..., Path]) -> Callable[..., Path]:
+def save_report(save_case: Callable[..., Path], report: Report) -> Callable[..., Path]:
     """A case whose folder holds ``a_seg.nii`` and the report of an export of it; the case's folder."""
 
     def write(*, edited: bool = False) -> Path:
         folder = save_case("a/a_{}.nii", "flair t1 seg")
         labels = folder / "a_seg.nii"
-        report = Report(
-            case="a",
-            images={FLAIR: ("", "")},
-            available=frozenset({FLAIR}),
-            weights=("", ""),
-            statement="",
-            stand_in_rule="",
-            device="cpu",
-            precision="float32",
-            thresholds=DEFAULT_THRESHOLDS,
-            smooth=False,
-            labels="1-2-4",
-            edited=edited,
-            volumes_ml=dict.fromkeys(Region, 1.0),
-            outputs={labels.name: file_sha256(labels)},
-        )
-        (folder / "a_seg.json").write_text(report.to_json())
+        described = replace(report, edited=edited, outputs={labels.name: file_sha256(labels)})
+        (folder / "a_seg.json").write_text(described.to_json())
         return folder
 
     return write

@@ -19,26 +19,9 @@ from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, Role, guessed_modality, image_layer, source_of
 from napari_shaspec.plugin.reader import LayerFile, read_file
 from napari_shaspec.plugin.writer import write_image, write_labels
-from napari_shaspec.regions import DEFAULT_THRESHOLDS
 from napari_shaspec.volume import Volume
 
 ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
-
-REPORT = Report(
-    case="c",
-    images={},
-    available=frozenset({Modality.T1}),
-    weights=("", "0"),
-    statement="",
-    stand_in_rule="",
-    device="cpu",
-    precision="auto",
-    thresholds=DEFAULT_THRESHOLDS,
-    smooth=False,
-    labels="1-2-4",
-    edited=False,
-    volumes_ml={},
-)
 
 
 def oriented(order: tuple[int, ...], signs: tuple[int, ...], oblique: bool) -> Volume:
@@ -172,7 +155,7 @@ def test_numbers_that_are_no_labels_are_saved_as_they_are(tmp_path: Path) -> Non
     settings.remember(label_convention="1-2-4")
 
 
-def test_a_reference_is_not_saved_where_part_of_it_would_be_lost(tmp_path: Path) -> None:
+def test_a_reference_is_not_saved_where_part_of_it_would_be_lost(tmp_path: Path, report: Report) -> None:
     numbers = np.random.default_rng(3).choice(np.array([0, 1, 2, 3, 4], np.uint8), (4, 5, 6))
     file = tmp_path / "a-seg.nii.gz"
     write_volume(Volume(numbers, np.eye(4)), file)
@@ -182,7 +165,7 @@ def test_a_reference_is_not_saved_where_part_of_it_would_be_lost(tmp_path: Path)
         write_labels(str(file), *saved)
     with pytest.raises(ShaSpecError, match=r"the numbers 1, 2 and 3 in b-seg\.nii\.gz"):
         write_labels(str(tmp_path / "b-seg.nii.gz"), *saved)
-    (tmp_path / "c.json").write_text(REPORT.to_json())
+    (tmp_path / "c.json").write_text(report.to_json())
     with pytest.raises(ShaSpecError, match=r"no report beside c\.nii\.gz"):
         write_labels(str(tmp_path / "c.nii.gz"), *saved)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-seg.nii.gz", "c.json"]
