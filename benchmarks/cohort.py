@@ -25,7 +25,7 @@ from toggle import write_case
 
 from napari_shaspec.cohort.cluster import local_client, torch_threads
 from napari_shaspec.cohort.predictor import Job, Predictor
-from napari_shaspec.cohort.run import distinct, run_cohort
+from napari_shaspec.cohort.run import run_cohort
 from napari_shaspec.cohort.table import CohortTable, Row
 from napari_shaspec.io.cases import find_cases
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
@@ -64,7 +64,7 @@ def run(folder: Path, weights: Path | None, client: Client, threads: int) -> tup
     out.mkdir()
     checkpoint = load_checkpoint(weights)
     job = Job(out, checkpoint.path.resolve(), checkpoint.sha256, "cpu")
-    cases = distinct(find_cases(folder))
+    cases = find_cases(folder)
     with CohortTable(out / "cohort.csv") as table:
         first, *rest = cases
         run_cohort([first], client, Predictor(job, threads), table)  # imports, and loads the network

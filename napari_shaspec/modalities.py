@@ -42,6 +42,8 @@ _SEGMENTATION |= {"glistrboost", "annotation", "annotations"}
 _OTHER_SEGMENTATIONS = {"et", "tc", "wt", "prob", "probability", "pred", "predicted", "prediction", "uncertainty"}
 _OTHER_SEGMENTATIONS |= _FEATURE_MAPS
 _OTHER_SEGMENTATIONS |= {"mask", "aseg", "aparc", "aparcaseg", "tissue", "gm", "wm", "csf", "parenchyma", "skull"}
+_T1_ALONE = {"t1", "t1w", "t1n", "t1c", "ct1"}
+_REGISTERED = {"to", "onto", "in", "on", "2", "reg", "registered", "coreg", "coregistered", "rreg", "aligned", "warped"}
 _BIDS = re.compile(r"sub-[a-z0-9]+(_|$)", re.IGNORECASE)
 _WHOLE_TOKENS = {"t1n", "t2f"}  # BraTS 2023; as parts they would misread T2FSE as t2f + se
 _VOCABULARY = sorted(
@@ -87,17 +89,27 @@ def parse_subset(text: str) -> frozenset[Modality]:
     ShaSpecError
         For an unknown name or an empty list.
     """
-    other_names = {"t1ce": "t1c", "t1gd": "t1c"}
-    names = [name.strip().lower() for name in text.replace("+", ",").split(",") if name.strip()]
-    known = {modality.value for modality in Modality}
-    for name in names:
-        if other_names.get(name, name) not in known:
-            raise ShaSpecError(
-                "modality names out of flair, t1, t1c, t2", f"{name!r} in {text!r}", "Correct the name and try again"
-            )
+    names = [name.strip() for name in text.replace("+", ",").split(",") if name.strip()]
     if not names:
         raise ShaSpecError("at least one available modality", "none", "Name one or more of flair, t1, t1c, t2")
-    return frozenset(Modality(other_names.get(name, name)) for name in names)
+    return frozenset(parse_modality(name) for name in names)
+
+
+def parse_modality(name: str) -> Modality:
+    """Read ``t1c`` (any case, ``t1ce`` and ``t1gd`` mean T1c).
+
+    Raises
+    ------
+    ShaSpecError
+        For an unknown name.
+    """
+    lower = name.lower()
+    try:
+        return Modality({"t1ce": "t1c", "t1gd": "t1c"}.get(lower, lower))
+    except ValueError as error:
+        raise ShaSpecError(
+            "modality names out of flair, t1, t1c, t2", repr(name), "Correct the name and try again"
+        ) from error
 
 
 def recognise(filename: str | Path) -> Modality | None:
@@ -128,7 +140,7 @@ def recognise(filename: str | Path) -> Modality | None:
     if t2:  # gradient echoes are never T2-weighted, only T2*
         return None if known & {"ffe", "fl2d", "fl3d", "flash", "gre"} else Modality.T2
     given, denied = _contrast(words)
-    if (given and denied) or not (t1 or ("post", "contrast") in neighbours):
+    if (given and denied) or _moved_onto_the_other_t1(words) or not (t1 or ("post", "contrast") in neighbours):
         return None
     return Modality.T1C if given else Modality.T1
 
@@ -209,6 +221,16 @@ def _split(token: str) -> tuple[str, ...] | None:
             if rest is not None:
                 return (word, *rest)
     return None
+
+
+def _moved_onto_the_other_t1(words: Sequence[str]) -> bool:
+    """``T1_to_T1c`` is a T1 that lies on a T1c, by one way of naming, and a T1c by another."""
+    places = [place for place, word in enumerate(words) if word in _T1_ALONE]
+    between = [words[first:second] for first, second in pairwise(places)]
+    if not any(_REGISTERED.intersection(part) for part in between):
+        return False
+    behind = (*between, words[places[-1] :])
+    return len({_contrast(part)[0] for part in behind}) == 2
 
 
 def _contrast(words: Sequence[str]) -> tuple[bool, bool]:

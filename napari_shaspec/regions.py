@@ -144,13 +144,13 @@ def from_convention(labels: NDArray[np.integer], convention: Convention) -> NDAr
     return translated
 
 
-def to_convention(labels: NDArray[np.integer], convention: Convention) -> NDArray[np.uint8]:
-    """Translate `Label` to a file's numbers.
+def check_labels(labels: NDArray[np.integer]) -> None:
+    """Refuse a number that is no `Label`: in a file it would be read as another tissue, or not at all.
 
     Raises
     ------
     ShaSpecError
-        If there is a number that is no `Label`: in a file it would be read as another tissue, or not at all.
+        Naming it.
     """
     unknown = sorted(set(np.unique(labels).tolist()) - {int(label) for label in Label})
     if unknown:
@@ -159,6 +159,17 @@ def to_convention(labels: NDArray[np.integer], convention: Convention) -> NDArra
             f"voxels of {', '.join(map(str, unknown[:5]))}",
             "Paint over them with one of these numbers",
         )
+
+
+def to_convention(labels: NDArray[np.integer], convention: Convention) -> NDArray[np.uint8]:
+    """Translate `Label` to a file's numbers.
+
+    Raises
+    ------
+    ShaSpecError
+        As `check_labels`.
+    """
+    check_labels(labels)
     return np.where(labels == Label.ET, convention.enhancing, labels).astype(np.uint8)
 
 

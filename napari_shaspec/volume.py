@@ -157,6 +157,9 @@ class Case:
             raise ShaSpecError(
                 "at least one of FLAIR, T1, T1c, T2", "no image", "Give the image files or a folder that holds them"
             )
+        unknown = sorted(set(self.images) - set(Modality))
+        if unknown:
+            raise ShaSpecError("images of FLAIR, T1, T1c, T2", ", ".join(map(repr, unknown)), "Name them by `Modality`")
         grid = next(iter(self.images.values()))
         others = {modality.title: volume for modality, volume in self.images.items()}
         if self.truth is not None:

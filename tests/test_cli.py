@@ -34,6 +34,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.io.atomic import staged
 from napari_shaspec.io.cases import read_case
+from napari_shaspec.io.report import read_report
 from napari_shaspec.modalities import Modality, parse_subset
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
@@ -206,7 +207,7 @@ def test_overwriting_has_to_be_asked_for(case: Path, weights: Path, tmp_path: Pa
         (["{case}", "--out", "{here}/cases"], "ends in .nii.gz"),
         (["{case}", "--out", "{here}/seg.nii.gz", "--overlay", "{here}/o.jpg"], "ends in .png"),
         (["{case}", "--out", "{here}/seg.nii.gz", "--overlay", "{here}/none/o.png"], "an existing folder"),
-        (["{case}", "--out", "{here}/seg.nii.gz", "--available", "flair,pet"], "'pet' in 'flair,pet'"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--available", "flair,pet"], "found 'pet'"),
         (["{case}", "--out", "{here}/seg.nii.gz", "--available", ""], "at least one available modality"),
         (["{case}", "--out", "{here}/seg.nii.gz", "--weights", "{here}/w"], "found nothing at"),
         (["{case}", "--out", "{here}/seg.nii.gz", "--weights", "{case}"], "a checkpoint file, found a folder at"),
@@ -561,6 +562,31 @@ def test_evaluate_says_that_there_is_nothing_to_find(case: Path, weights: Path, 
     save(case / "BraTS_1_seg.nii.gz", np.zeros(SHAPE, np.uint8))
     code, _, err = say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)
     assert (code, "BraTS_1: the label map is empty" in err) == (0, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such names")
+def test_names_that_are_no_text(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    """A folder out of an old archive: Latin-1."""
+    strange = case.rename(case.with_name(os.fsdecode(b"M\xfcller")))
+    for path in sorted(strange.iterdir()):
+        path.rename(path.with_name(path.name.replace("BraTS_1_", "")))
+    out = tmp_path / "seg.nii.gz"
+    program = (sys.executable, "-m", "napari_shaspec", "predict")
+    subprocess.run([*program, strange, "--out", out, "--weights", weights, "--report"], check=True, timeout=300)
+    report = read_report(tmp_path / "seg.json")
+    assert report.case == strange.name
+    assert Path(report.images[Modality.T1][0]).is_file()
+
+
+def test_who_needs_no_label_map_may_have_two(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    shutil.copy(case / "BraTS_1_seg.nii.gz", case / "seg.nii.gz")
+    assert say("predict", case, "--out", tmp_path / "seg.nii.gz", "--weights", weights)[0] == 0
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_features_refuse_seeds_that_t_sne_has_not(case: Path, tmp_path: Path, say: Say, seed: int) -> None:
+    code, _, err = say("features", case, "--plot", tmp_path / "a.png", "--seed", seed)
+    assert (code, "--seed" in err) == (2, True)
 
 
 def test_evaluate_says_why_its_only_case_is_none(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:

@@ -103,6 +103,12 @@ def test_case_needs_an_image() -> None:
         Case("a", {})
 
 
+def test_case_knows_four_modalities(volume: Volume) -> None:
+    assert Case("a", {"t1": volume}).available == {Modality.T1}
+    with pytest.raises(ShaSpecError, match="'pd', 't1ce'"):
+        Case("a", {"t1ce": volume, Modality.T1: volume, "pd": volume})
+
+
 def test_case_needs_one_grid(volume: Volume) -> None:
     other = Volume(volume.data, np.eye(4))
     with pytest.raises(ShaSpecError, match=r"all images of a on one grid, found T2 of \(2, 3, 4\)"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -61,5 +62,5 @@ def _read_idx(folder: Path, name: str, magic: int, axes: int) -> NDArray[np.uint
         if found_magic != magic:
             raise ValueError(f"magic number {found_magic}")
         return np.frombuffer(content, np.uint8, offset=4 * (axes + 1)).reshape(shape)
-    except (OSError, EOFError, struct.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         raise ShaSpecError(f"MNIST's {name} in {found[0]}", str(error), "Download the file again") from error

@@ -128,11 +128,22 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str | None]]]:
 def _read_image(path: Path, side: int) -> NDArray[np.float32]:
     try:
         with Image.open(path) as picture:
-            grey = picture.convert("L").resize((side, side), Image.Resampling.BOX)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            grey = _grey(picture).resize((side, side), Image.Resampling.BOX)
+    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ShaSpecError(f"an image at {path}", str(error), "Correct the table or the file") from error
     scaled: NDArray[np.float32] = np.asarray(grey, np.float32) / 127.5 - 1
     return scaled
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    """From 0 to 255. Pillow cuts 12 and 16 bits, as radiographs have them, off at 255; their own range is taken."""
+    if not picture.mode.startswith(("I", "F")):
+        return picture.convert("L")
+    values = np.asarray(picture, np.float32)
+    lowest, highest = float(values.min()), float(values.max())
+    if not np.isfinite((lowest, highest)).all():
+        raise ValueError("values that are not a number or infinite")
+    return Image.fromarray((values - lowest) * (255 / max(highest - lowest, 1e-12)))
 
 
 def _words(report: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -117,6 +118,8 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point."""
     signal.signal(signal.SIGTERM, _end)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: names of files need not be text
     sys.exit(run(sys.argv[1:]))
 
 

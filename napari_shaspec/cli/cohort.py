@@ -46,14 +46,14 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
     """Segment every case of a folder with whichever modalities it has; a row for each, failed ones too."""
     from napari_shaspec.cohort.cluster import default_workers, local_client, remote_client, torch_threads
     from napari_shaspec.cohort.predictor import Job, Predictor
-    from napari_shaspec.cohort.run import check_apart, distinct, run_cohort
+    from napari_shaspec.cohort.run import check_apart, run_cohort
     from napari_shaspec.cohort.table import CohortTable
     from napari_shaspec.io.atomic import remove_leftovers
     from napari_shaspec.io.cases import find_cases
 
     if scheduler is not None and workers is not None:
         raise ShaSpecError("--scheduler or --workers", "both", "A scheduler brings workers of its own: leave one out")
-    cases = distinct(find_cases(folder.resolve()))
+    cases = find_cases(folder.resolve())
     check_apart(cases, out, TABLE)
     checkpoint = load_weights(weights)
     if scheduler is None:

@@ -13,6 +13,7 @@ from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Preci
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, staged
+from napari_shaspec.io.text import write_text
 from napari_shaspec.modalities import subset_name
 from napari_shaspec.regions import Region
 
@@ -142,13 +143,13 @@ def _names(paths: Sequence[Path | None]) -> list[str]:
 
 def _with_truth(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
     for files in cases:
-        if files.truth is None and files.refusal is None:
+        if files.truth is None and files.refusal_to_compare is None:
             say(f"{files.name} skipped: it has no label map.")
-    kept = [files for files in cases if files.truth is not None or files.refusal is not None]
+    kept = [files for files in cases if files.truth is not None or files.refusal_to_compare is not None]
     if not any(files.truth for files in kept):
         for files in kept:
-            if files.refusal is not None:
-                raise files.refusal
+            if files.refusal_to_compare is not None:
+                raise files.refusal_to_compare
         raise ShaSpecError(
             "at least one case with a label map",
             f"{len(cases)} without",
@@ -211,7 +212,7 @@ def _write_tables(scores: Sequence[Score], places: Sequence[Path], *, published:
     shown = summary.side_by_side(measured, summary.published()) if published else measured
     table, text, picture = places
     summary.write_summary(shown, table)
-    text.write_text(summary.summary_markdown(shown), encoding="utf-8")
+    write_text(text, summary.summary_markdown(shown))
     write_heat_map(shown, picture)
 
 

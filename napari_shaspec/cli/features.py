@@ -44,7 +44,7 @@ def features(  # noqa: PLR0913 (a command's options are its parameters)
         ),
     ] = None,
     most: Annotated[int, typer.Option(min=6, help="Points at most; places are drawn by the seed.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Draws places, and begins t-SNE.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Draws places, and begins t-SNE.")] = 0,
     table: Annotated[bool, typer.Option("--table", help="Also write PLOT.csv: every point.")] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Also write PLOT.json: the silhouettes and what made them.")

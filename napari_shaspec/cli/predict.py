@@ -187,7 +187,7 @@ def _read(case_files: CaseFiles, chosen: frozenset[Modality] | None) -> Case:
             "Leave it out, or give its file",
         )
     kept = {modality: path for modality, path in case_files.images.items() if modality in wanted}
-    return replace(case_files, images=kept, truth=None).read()
+    return replace(case_files.images_only(), images=kept).read()
 
 
 def _say_what(case: Case) -> None:

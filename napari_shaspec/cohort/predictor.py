@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -105,11 +105,11 @@ class Predictor(WorkerPlugin):
         return checkpoint
 
     @cached_property
-    def engine(self) -> Engine:
-        """The network on its device."""
-        from napari_shaspec.inference.engine import TorchEngine
+    def engine(self) -> tuple[Engine, tuple[str, ...]]:
+        """The network on its device, or on the CPU where that is full; and what to say of it."""
+        from napari_shaspec.inference.engine import engine_that_fits
 
-        return TorchEngine(self.checkpoint.model, self.job.device, self.job.precision)
+        return engine_that_fits(self.checkpoint.model, self.job.device, self.job.precision)
 
     def predict(self, files: CaseFiles) -> Row:
         """Segment a case from all that it has, and write its label map.
@@ -126,9 +126,10 @@ class Predictor(WorkerPlugin):
 
         began = time.perf_counter()
         images = fingerprint(files.images)  # before they are read: what replaces them meanwhile is another image
-        case = replace(files, truth=None).read()
+        case = files.images_only().read()
+        engine, said = self.engine
         # Nothing is asked for twice, so nothing is kept.
-        session = Session(self.checkpoint.model, case, engine=self.engine, cache_bytes=0)
+        session = Session(self.checkpoint.model, case, engine=engine, cache_bytes=0)
         prediction = session.predict()
         voxel_mm3 = case.grid.voxel_volume_mm3
         masks = Postprocessing(smooth=self.job.smooth).masks(prediction.probabilities, voxel_mm3)
@@ -140,7 +141,7 @@ class Predictor(WorkerPlugin):
             case.available,
             volumes_ml(masks, voxel_mm3),
             time.perf_counter() - began,
-            (*case.notes, *session.notes),
+            (*case.notes, *said, *session.notes),
             labels=labels,
             weights=self.job.sha256,
             settings=self.job.settings,

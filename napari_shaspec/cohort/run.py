@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from distributed import CancelledError, Client, Future, KilledWorker, wait
@@ -45,20 +45,6 @@ class Progress:
     total: int
     failed: int
     seconds_left: float
-
-
-def distinct(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
-    """Cases with names of their own: the second of a name becomes ``name_2``, for rows and files go by it."""
-    taken: set[str] = set()
-    found = []
-    for files in cases:
-        name, number = files.name, 1
-        while name in taken:
-            number += 1
-            name = f"{files.name}_{number}"
-        taken.add(name)
-        found.append(files if name == files.name else replace(files, name=name))
-    return found
 
 
 def check_apart(cases: Sequence[CaseFiles], out: Path, table: str) -> None:

@@ -22,6 +22,7 @@ from napari_shaspec.io.atomic import replacing
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.io.nifti import is_written_here
 from napari_shaspec.io.report import file_sha256, file_stamp
+from napari_shaspec.io.text import open_table, write_table
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
 
@@ -148,7 +149,7 @@ class CohortTable:
         writer.writerow(COLUMNS)
         writer.writerows(_cells(self.rows[case]) for case in sorted(self.rows))
         with replacing(self.path) as place:
-            place.write_text(text.getvalue(), encoding="utf-8", newline="")
+            write_table(place, text.getvalue())
         self._written = time.monotonic()
         self._writing_seconds = self._written - began
 
@@ -191,7 +192,7 @@ def read_rows(path: Path) -> list[Row]:
         If the file cannot be read, its columns differ, or a row cannot be understood.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with open_table(path) as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) not in (COLUMNS, EARLIER_COLUMNS):
                 raise ValueError(f"the columns {','.join(reader.fieldnames or ()) or 'of an empty file'}")

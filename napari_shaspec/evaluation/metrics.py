@@ -84,7 +84,7 @@ def _joint_box(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[
 
 
 def _batched(mask: NDArray[np.bool_]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(mask))[None, None]
+    return torch.from_numpy(np.array(mask, order="C"))[None, None]  # a true copy: see `WorkingGrid.from_source`
 
 
 def _check(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:

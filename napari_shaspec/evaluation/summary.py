@@ -18,6 +18,7 @@ from statistics import fmean, stdev
 from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.evaluation.tables import ROWS
 from napari_shaspec.io.atomic import replacing
+from napari_shaspec.io.text import write_table
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region
 
@@ -113,7 +114,7 @@ def write_summary(summary: Summary, path: Path) -> None:
             distances = ("" if isnan(number) else f"{number:.3f}" for number in (cell.hd95_mm, cell.hd95_spread_mm))
             writer.writerow((*of_column, *shares, *distances))
     with replacing(path) as place:
-        place.write_text(text.getvalue(), encoding="utf-8", newline="")
+        write_table(place, text.getvalue())
 
 
 def summary_markdown(summary: Summary) -> str:

@@ -17,6 +17,7 @@ from statistics import fmean
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.io.atomic import replacing
+from napari_shaspec.io.text import open_table, write_table
 from napari_shaspec.modalities import Modality, nonempty_subsets, parse_subset, subset_name
 from napari_shaspec.regions import Region
 
@@ -44,7 +45,7 @@ def write_scores(scores: Iterable[Score], path: Path, *, more: bool = False) -> 
         cells = (score.case, subset_name(score.available), score.region.value, *numbers)
         writer.writerow((*cells, score.variant.value, score.weights) if more else cells)
     with replacing(path) as place:
-        place.write_text(text.getvalue(), encoding="utf-8", newline="")
+        write_table(place, text.getvalue())
 
 
 def read_scores(path: Path) -> list[Score]:
@@ -57,7 +58,7 @@ def read_scores(path: Path) -> list[Score]:
     """
     if not path.is_file():
         raise ShaSpecError("a table of scores", f"nothing at {path}", "Check the path")
-    with path.open(encoding="utf-8", newline="") as file:
+    with open_table(path) as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) not in {COLUMNS, MORE_COLUMNS}:
             raise ShaSpecError(

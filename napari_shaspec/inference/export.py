@@ -19,8 +19,9 @@ from napari_shaspec.io.atomic import staged
 from napari_shaspec.io.nifti import write_volume
 from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.io.report import Report, file_sha256, file_stamp, is_report
+from napari_shaspec.io.text import write_text
 from napari_shaspec.modalities import Modality
-from napari_shaspec.regions import Convention, Region, labels_to_masks, to_convention, volumes_ml
+from napari_shaspec.regions import Convention, Region, check_labels, labels_to_masks, to_convention, volumes_ml
 from napari_shaspec.reliability import confidence
 from napari_shaspec.volume import Case, Volume
 
@@ -58,8 +59,9 @@ def export(
     Raises
     ------
     ShaSpecError
-        If a path cannot be written; nothing is left behind then.
+        If a number is no `Label`, or a path cannot be written; nothing is left behind then.
     """
+    check_labels(labels)
     if overwrite and is_report(outputs.report_path()):
         outputs = replace(outputs, report=True)  # the old one would say of these labels how others were made
     outputs.check(overwrite=overwrite)
@@ -83,7 +85,7 @@ def export(
                 outputs=hashes,
                 volumes_ml=volumes_ml(masks, grid.voxel_volume_mm3),
             )
-            places[outputs.report_path()].write_text(full.to_json(), encoding="utf-8")
+            write_text(places[outputs.report_path()], full.to_json())
     return files
 
 

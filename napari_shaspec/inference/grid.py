@@ -89,7 +89,8 @@ class WorkingGrid:
     def from_source(self, data: NDArray[np.generic]) -> Tensor:
         """An array in file order on the source grid -> float32 (X, Y, Z) on this grid."""
         turned = nib.apply_orientation(data, self.orientation)
-        values = torch.from_numpy(np.ascontiguousarray(turned, dtype=np.float32))
+        # A true copy: a flipped axis of length 1 counts as contiguous, but keeps a stride that torch refuses.
+        values = torch.from_numpy(np.array(turned, np.float32, order="C"))
         x, y, z = (mine.weights_from(theirs) for mine, theirs in zip(self.axes, self.source_axes, strict=True))
         return apply_weights(values, (x, y, z))
 

@@ -7,6 +7,7 @@ Layouts: one folder for each case (BraTS, UCSF, UPENN, clinical exports) at any 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from napari_shaspec.io.assembly import assemble
 from napari_shaspec.io.outputs import NIFTI
 from napari_shaspec.io.patients import case_name, check_one_patient, doubt_about, folder_name
 from napari_shaspec.io.report import is_own_answer
-from napari_shaspec.modalities import Modality, is_label_map, recognise
+from napari_shaspec.modalities import Modality, file_stem, is_label_map, parse_modality, recognise
 from napari_shaspec.volume import Case
 
 DEPTH = 4
@@ -27,6 +28,9 @@ DEPTH = 4
 
 MOST_ENTRIES = 20_000
 """Files and folders that are looked at, at most, to tell whether a folder holds images: a fraction of a second."""
+
+_CORRECTED = ("_bias", "_manuallycorrected")
+"""What names say of an image without its bias field (UCSF-PDGM), and of a label map that an expert went over (TCGA)."""
 
 _NAMING_OR_SAYING = (
     "Name the files like case_flair.nii.gz, case_t1.nii.gz, case_t1c.nii.gz and case_t2.nii.gz, or say which modality "
@@ -52,6 +56,10 @@ class CaseFiles:
         Label maps beside them that are none to compare with: `napari_shaspec.io.report.is_own_answer`.
     refusal
         Why the files make no case, if they do not: one bad folder must not hide a hundred good ones.
+    truth_refusal
+        Why there is no label map although there are several; who needs none is not refused.
+    superseded
+        Files beside which a corrected version of the same lies, which took their place.
     """
 
     name: str
@@ -60,6 +68,8 @@ class CaseFiles:
     ignored: tuple[Path, ...] = ()
     own_answers: tuple[Path, ...] = ()
     refusal: ShaSpecError | None = None
+    truth_refusal: ShaSpecError | None = None
+    superseded: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         ordered = {modality: self.images[modality] for modality in Modality if modality in self.images}
@@ -67,7 +77,18 @@ class CaseFiles:
 
     def __reduce__(self) -> tuple[type[CaseFiles], tuple[object, ...]]:
         """Survive the trip between processes, which a mapping proxy does not."""
-        return type(self), (self.name, dict(self.images), self.truth, self.ignored, self.own_answers, self.refusal)
+        refusals = self.refusal, self.truth_refusal
+        beside = self.ignored, self.own_answers
+        return type(self), (self.name, dict(self.images), self.truth, *beside, *refusals, self.superseded)
+
+    @property
+    def refusal_to_compare(self) -> ShaSpecError | None:
+        """What is to be said to those who need a label map."""
+        return self.refusal or self.truth_refusal
+
+    def images_only(self) -> CaseFiles:
+        """The same for those who need no label map."""
+        return replace(self, truth=None, truth_refusal=None)
 
     def paths(self) -> list[Path]:
         """Images, and the label map if there is one."""
@@ -79,14 +100,15 @@ class CaseFiles:
         Raises
         ------
         ShaSpecError
-            The refusal, if there is one; if a file cannot be read, or if images do not overlap in space.
+            A refusal, if there is one; if a file cannot be read, or if images do not overlap in space.
         """
-        if self.refusal is not None:
-            raise self.refusal
+        if self.refusal_to_compare is not None:
+            raise self.refusal_to_compare
         case = assemble(self.name, self.images, self.truth)
         notes = {
             "ignored, because their names name no modality": self.ignored,
             "no label map to compare with, because the network made it": self.own_answers,
+            "left aside for a corrected version of the same": self.superseded,
         }
         said = [f"{why}: {_listed(paths)}" for why, paths in notes.items() if paths]
         if doubt := doubt_about(self.images.values()):
@@ -106,15 +128,23 @@ def read_case(*paths: str | Path) -> Case:
     return case_files(*paths).read()
 
 
-def read_case_files(images: Mapping[Modality, str | Path], truth: str | Path | None = None, name: str = "") -> Case:
+def read_case_files(images: Mapping[str, str | Path], truth: str | Path | None = None, name: str = "") -> Case:
     """Read a case whose modalities the caller knows, whatever the files are called.
+
+    Parameters
+    ----------
+    images
+        A file for each modality; text such as ``"t1ce"`` is as good as a `Modality`.
 
     Raises
     ------
     ShaSpecError
-        If there is no image, if a file cannot be read, or if images do not overlap in space.
+        If there is no image, one modality twice or an unknown one, if a file cannot be read, or if images do not
+        overlap in space.
     """
-    files = {modality: Path(path) for modality, path in images.items()}
+    files = {parse_modality(name): Path(path) for name, path in images.items()}
+    if len(files) < len(images):
+        raise ShaSpecError("each modality once", ", ".join(images), "Leave out all but one")
     if not files:
         raise _nothing_found("the files given", ())
     case = CaseFiles(name or case_name(files.values(), ""), files, None if truth is None else Path(truth))
@@ -161,12 +191,26 @@ def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
     found = list(_search(folder, DEPTH))
     if not found:
         raise _nothing_found(f"{folder} and the folders in it", _nifti_files(folder))
-    names = [case.name for case in found]
+    names = Counter(case.name for case in found)
+    # A table's rows must differ, so equal names (one patient, two visits) give way to the folders' names.
     return tuple(
-        # A table's rows must differ, so equal names (one patient, two visits) give way to the folders' names.
-        case if names.count(case.name) == 1 or not case.images else replace(case, name=_folder_name(case, folder))
-        for case in found
+        _distinct(
+            case if names[case.name] == 1 or not case.images else replace(case, name=_folder_name(case, folder))
+            for case in found
+        )
     )
+
+
+def _distinct(cases: Iterable[CaseFiles]) -> Iterator[CaseFiles]:
+    """The second of a name becomes ``name_2``."""
+    taken: set[str] = set()
+    for files in cases:
+        name, number = files.name, 1
+        while name in taken:
+            number += 1
+            name = f"{files.name}_{number}"
+        taken.add(name)
+        yield files if name == files.name else replace(files, name=name)
 
 
 def holds_nifti(folder: Path) -> bool:
@@ -231,7 +275,11 @@ def _sorted_out(files: Iterable[Path], fallback: str) -> CaseFiles:
     images: dict[Modality, Path] = {}
     truths: list[Path] = []
     ignored: list[Path] = []
+    files = list(files)
+    superseded = _superseded(files)
     for path in files:
+        if path in superseded:
+            continue
         modality = recognise(path)
         if modality is None:
             (truths if is_label_map(path) else ignored).append(path)
@@ -243,13 +291,20 @@ def _sorted_out(files: Iterable[Path], fallback: str) -> CaseFiles:
                 "Remove one of them, keep each case in a folder of its own, or give the files one by one",
             )
         images[modality] = path
-    if len(truths) > 1:
-        raise ShaSpecError(
-            f"at most one label map in {truths[0].parent}", _listed(truths), "Remove one, or give the files one by one"
-        )
     check_one_patient([*images.values(), *truths])
-    name = case_name(images.values(), fallback)
-    return CaseFiles(name, images, truths[0] if truths else None, tuple(ignored))
+    case = CaseFiles(case_name(images.values(), fallback), images, ignored=tuple(ignored), superseded=superseded)
+    if len(truths) > 1:
+        what_to_do = "Remove one, or give the files one by one"
+        several = ShaSpecError(f"at most one label map in {truths[0].parent}", _listed(truths), what_to_do)
+        return replace(case, truth_refusal=several)
+    return replace(case, truth=truths[0]) if truths else case
+
+
+def _superseded(files: Iterable[Path]) -> tuple[Path, ...]:
+    """Images and label maps that lie there corrected as well, as in UCSF-PDGM and the TCGA collections."""
+    told = [path for path in files if recognise(path) or is_label_map(path)]
+    stems = {file_stem(path).lower() for path in told}
+    return tuple(path for path in told if any(file_stem(path).lower() + behind in stems for behind in _CORRECTED))
 
 
 def _folder_name(case: CaseFiles, folder: Path) -> str:

@@ -24,6 +24,10 @@ from napari_shaspec.regions import Label, from_convention, guess_convention
 from napari_shaspec.volume import Volume
 
 WRITTEN_BY = b"napari-shaspec"
+LEAST_ROUNDING, MOST_ROUNDING = 0.001, 0.02
+"""What a label may be off where its file has a scale: half a step, as far as a header in float32 tells it, but no more
+than the steps of 0 to 4 over 8 bits need (0.008)."""
+
 _COMPRESSION = 4  # a tenth larger than level 9 and many times faster
 
 
@@ -149,19 +153,25 @@ def _image(voxels: VoxelFile) -> NDArray[np.float32]:
 
 
 def _whole_numbers(voxels: VoxelFile) -> NDArray[np.uint8]:
-    """All voxels as uint8 (X, Y, Z); floats are fine as long as they are whole."""
+    """All voxels as uint8 (X, Y, Z); floats are fine as long as they are whole, as exactly as the file can say it.
+
+    nibabel's ``get_fdata`` saved under the old header spreads 0 to 4 over the stored integers: 2 comes back as 1.992.
+    """
     data = np.empty(voxels.shape, np.uint8, order="F")
     flat = data.reshape(-1, order="F")
     done = 0
+    slope, _ = voxels.scaling()
+    most = min(max(abs(slope) / 2, LEAST_ROUNDING), MOST_ROUNDING) if slope != 1 else 0.0
     for piece in voxels.pieces():
-        whole = (piece >= 0) & (piece <= 255) & (piece == np.floor(piece))
+        rounded = np.rint(piece)
+        whole = (rounded >= 0) & (rounded <= 255) & (np.abs(piece - rounded) <= most)
         if not whole.all():
             raise ShaSpecError(
                 f"labels 0 to 4 in {voxels.path.name}",
                 f"the value {piece[~whole][0]}",
                 "Check that the file is a BraTS label map, not an image",
             )
-        flat[done : done + piece.size] = piece
+        flat[done : done + piece.size] = rounded
         done += piece.size
     return data
 

@@ -61,7 +61,7 @@ class VoxelFile:
 
     def pieces(self) -> Iterator[NDArray[np.integer | np.floating]]:
         """Read the voxels in file order, a few MB at a time, with slope and intercept applied (as float64)."""
-        slope, intercept = self._scaling()
+        slope, intercept = self.scaling()
         left = int(np.prod(self.shape)) * self.stored.itemsize
         with _opened(self.path) as stream:
             _skip(stream, int(self.header["vox_offset"]))
@@ -75,7 +75,14 @@ class VoxelFile:
             # The checksum of a gzip stream is compared at its very end; what follows the voxels is not kept.
             stream.read(_PIECE_BYTES)
 
-    def _scaling(self) -> tuple[float, float]:
+    def scaling(self) -> tuple[float, float]:
+        """Slope and intercept; 1 and 0 where the header has none.
+
+        Raises
+        ------
+        ShaSpecError
+            If they are no numbers.
+        """
         try:
             slope, intercept = self.header.get_slope_inter()
         except HeaderDataError:

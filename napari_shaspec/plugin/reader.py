@@ -74,12 +74,14 @@ def files_of(path: str | Path) -> list[LayerFile]:
     Raises
     ------
     ShaSpecError
-        If a folder holds no case or several.
+        If a folder holds no case or several, or several label maps.
     """
     path = Path(path)
     if not path.is_dir():
         return [LayerFile(path, recognise(path), is_label_map(path))]
     found = case_files(path)
+    if found.truth_refusal is not None:
+        raise found.truth_refusal
     first = next(iter(found.images))
     files = [LayerFile(found.images[each], each, visible=each == first) for each in reversed(list(found.images))]
     return [*files, *([LayerFile(found.truth, is_labels=True)] if found.truth is not None else [])]

@@ -181,6 +181,7 @@ class TrainConfig:
             f"dedicated modalities out of {', '.join(self.model.modalities)}, each named once": (
                 set(self.dedicated) <= set(self.model.modalities) and len(set(self.dedicated)) == len(self.dedicated)
             ),
+            "three sides of each patch": len(self.patch) == len(self.coarse_patch) == 3,
             f"patch sides that are multiples of {stride} and at least {2 * stride}": all(
                 side % stride == 0 and side >= 2 * stride for side in sides
             ),

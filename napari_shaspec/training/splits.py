@@ -12,6 +12,7 @@ import numpy as np
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.io.text import write_text
 
 TRAIN, VALIDATION = "train", "validation"
 """The two entries of the file, each a list of case names."""
@@ -29,8 +30,8 @@ def split_cases(cases: Sequence[CaseFiles], seed: int) -> Split:
         For fewer than two cases with a label map, or for a case that is none.
     """
     for files in cases:
-        if files.refusal is not None:
-            raise files.refusal
+        if files.refusal_to_compare is not None:
+            raise files.refusal_to_compare
     labelled = [files for files in cases if files.truth is not None]
     if len(labelled) < 2:
         raise ShaSpecError(
@@ -51,7 +52,7 @@ def write_split(split: Split, path: Path) -> None:
     """
     names = {key: [files.name for files in part] for key, part in zip((TRAIN, VALIDATION), split, strict=True)}
     with replacing(path, overwrite=False) as place:
-        place.write_text(json.dumps(names, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(place, json.dumps(names, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_split(path: Path, cases: Sequence[CaseFiles]) -> Split:
@@ -78,7 +79,7 @@ def read_split(path: Path, cases: Sequence[CaseFiles]) -> Split:
             "Correct the names, or the folder",
         )
     for name in counts:
-        refusal = known[name].refusal
+        refusal = known[name].refusal_to_compare
         if refusal is not None:
             raise refusal
     unlabelled = [name for name in counts if known[name].truth is None]

@@ -160,6 +160,12 @@ def test_damaged_mnist_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(ShaSpecError, match="Download the file again"):
         read_mnist(tmp_path, "train")
+    packed = bytearray(gzip.compress(idx((2, 28, 28), 2051, np.arange(2 * 28 * 28))))
+    packed[12:16] = b"\xff\xff\xff\xff"  # within the stream, behind its header
+    (tmp_path / "train-images-idx3-ubyte").unlink()
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(packed)
+    with pytest.raises(ShaSpecError, match="Download the file again"):
+        read_mnist(tmp_path, "train")
 
 
 def test_missing_and_foreign_recordings_are_refused(tmp_path: Path) -> None:

@@ -81,6 +81,28 @@ def test_reading(tmp_path: Path) -> None:
     assert torch.equal(read.labels, studies.labels)
 
 
+@pytest.mark.parametrize(("kind", "suffix"), [(np.uint16, "png"), (np.int32, "tiff"), (np.float32, "tiff")])
+def test_images_of_many_bits_are_not_cut_off(tmp_path: Path, kind: type, suffix: str) -> None:
+    ramp = np.linspace(100, 4095, SIDE * SIDE).reshape(SIDE, SIDE)
+    for place in range(2):
+        Image.fromarray(ramp.astype(kind)).save(tmp_path / f"{place}.{suffix}")
+    (tmp_path / "t.csv").write_text(f"image,report,label\n0.{suffix},heart,0\n1.{suffix},heart,1\n")
+    read = read_studies(tmp_path, tmp_path / "t.csv", SIDE).images
+    np.testing.assert_allclose(read[0, 0], np.linspace(-1, 1, SIDE * SIDE).reshape(SIDE, SIDE), atol=0.001)
+
+
+def test_a_damaged_image_is_our_error(tmp_path: Path) -> None:
+    Image.new("P", (SIDE, SIDE)).save(tmp_path / "a.bmp")
+    content = bytearray((tmp_path / "a.bmp").read_bytes())
+    content[46:50] = b"\xff\xff\xff\xff"  # how many colours the palette has
+    (tmp_path / "a.bmp").write_bytes(content)
+    Image.fromarray(np.full((SIDE, SIDE), np.nan, np.float32)).save(tmp_path / "b.tiff")
+    for name in ("a.bmp", "b.tiff"):
+        (tmp_path / "t.csv").write_text(f"image,report,label\n{name},heart,0\n")
+        with pytest.raises(ShaSpecError, match="an image at"):
+            read_studies(tmp_path, tmp_path / "t.csv", SIDE)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -6,24 +6,28 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import psutil
 import pytest
+import torch
 from distributed import Client, wait
 
 from napari_shaspec.cohort import run
 from napari_shaspec.cohort.cluster import LOCAL, local_client
 from napari_shaspec.cohort.predictor import Job, Predictor
-from napari_shaspec.cohort.run import DIED, Progress, check_apart, distinct, run_cohort
+from napari_shaspec.cohort.run import DIED, Progress, check_apart, run_cohort
 from napari_shaspec.cohort.table import CohortTable, Row, read_rows
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.inference.engine import OutOfMemoryError, TorchEngine
 from napari_shaspec.inference.session import Session
 from napari_shaspec.io.cases import CaseFiles, find_cases, read_case
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import load_checkpoint
+from napari_shaspec.model.networks import Network
 from napari_shaspec.regions import Region
 from tests.cohort.conftest import SUBSETS, MakeCases
 
@@ -219,9 +223,19 @@ def test_nobody_outside_this_machine_can_reach_the_cluster(client: Client) -> No
     assert set(listening) == {"127.0.0.1"}
 
 
-def test_equal_names_get_numbers() -> None:
-    cases = [CaseFiles(name, {}) for name in ("a", "b", "a", "a", "a_2")]
-    assert [files.name for files in distinct(cases)] == ["a", "b", "a_2", "a_3", "a_2_2"]
+def test_a_full_device_gives_way_to_the_cpu_with_a_warning(
+    make_cases: MakeCases, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def engine(model: Network, device: str, precision: str) -> TorchEngine:
+        if device == "mps":
+            raise OutOfMemoryError("full")
+        return TorchEngine(model, device, precision)
+
+    monkeypatch.setattr("napari_shaspec.inference.engine.TorchEngine", engine)
+    monkeypatch.setattr("napari_shaspec.inference.engine.choose_device", torch.device)
+    row = Predictor(replace(job, device="mps")).predict(find_cases(make_cases(1))[0])
+    assert "mps has no memory for the network: the CPU runs it instead." in row.warnings
+    assert (job.out / row.labels).is_file()
 
 
 def test_labels_do_not_land_among_images(make_cases: MakeCases) -> None:

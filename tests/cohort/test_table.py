@@ -49,6 +49,15 @@ def test_to_the_letter(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """Bytes of a name that are not UTF-8, as Python hands them on."""
+    row = replace(GOOD, case="M\udcfcller", labels="M\udcfcller_seg.nii.gz")
+    with CohortTable(tmp_path / "t.csv") as table:
+        table.add(row)
+    assert b"M\xfcller," in (tmp_path / "t.csv").read_bytes()
+    assert CohortTable(tmp_path / "t.csv").rows == {row.case: row}
+
+
 def test_rows_are_on_the_disk_before_the_end(tmp_path: Path) -> None:
     def interrupted() -> None:
         with CohortTable(tmp_path / "t.csv") as table:

@@ -113,3 +113,13 @@ def test_shapes_must_agree() -> None:
         dice(np.zeros((1, 2, 3), bool), np.zeros((3, 2, 1), bool))
     with pytest.raises(ShaSpecError, match="two masks of one shape"):
         hd95_mm(np.zeros((1, 2, 3), bool), np.zeros((3, 2, 1), bool), VOXEL_MM)
+
+
+def test_masks_that_are_turned_views_of_one_slice() -> None:
+    """A flipped axis of length 1 has a stride that torch does not take."""
+    first, second = np.zeros((2, 1, 9, 8), bool)
+    first[:, 2:6, 1:5], second[:, 3:7, 1:5] = True, True
+    for axis in range(3):
+        turned = np.flip(first, axis), np.flip(second, axis)
+        assert dice(*turned) == dice(first, second) == 0.75
+        assert hd95_mm(*turned, (5, 1, 1)) == hd95_mm(first, second, (5, 1, 1)) == 1

@@ -40,6 +40,12 @@ def test_csv_round_trip(tmp_path: Path) -> None:
     assert read_scores(tmp_path / "t.csv") == scores
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    scores = [Score("M\udcfcller", frozenset({Modality.T1}), Region.ET, 0.5, 1.0)]
+    write_scores(scores, tmp_path / "a.csv")
+    assert read_scores(tmp_path / "a.csv") == scores
+
+
 def test_csv_replaces_an_older_one(tmp_path: Path) -> None:
     write_scores(scores_of("old", T1), tmp_path / "t.csv")
     write_scores(scores_of("new", T1), tmp_path / "t.csv")

@@ -67,6 +67,16 @@ def test_one_mask_for_each_region(tmp_path: Path, case: Case, model: ShaSpec, la
     np.testing.assert_array_equal(whole, labels > 0)
 
 
+@pytest.mark.parametrize("form", list(LabelForm))
+def test_a_number_that_means_nothing_is_not_dropped(
+    tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray, form: LabelForm
+) -> None:
+    labels[0, 0, 0] = 3
+    with pytest.raises(ShaSpecError, match="found voxels of 3"):
+        written(tmp_path, case, model, labels, Outputs(tmp_path / "seg.nii.gz", form))
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
 def test_an_image_that_was_replaced_since_is_not_named(tmp_path: Path, case: Case, model: ShaSpec) -> None:
     save_checkpoint(model, tmp_path / "weights.safetensors", {})
     checkpoint = load_checkpoint(tmp_path / "weights.safetensors")

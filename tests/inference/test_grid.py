@@ -110,3 +110,16 @@ def test_a_single_slice_has_a_grid() -> None:
     grid = working_grid(oriented(("R", "A", "S"), (8, 8, 1), (1.0, 1.0, 5.0)), 2.0)
     assert isinstance(grid, WorkingGrid)
     assert grid.shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("flat", [0, 1, 2])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_one_slice_in_all_orientations(flat: int, order: str) -> None:
+    """Turned over, its axis counts as contiguous and has a stride that torch does not take."""
+    for orientation in ORIENTATIONS:
+        shape = [6, 7, 5]
+        shape[flat] = 1
+        volume = oriented(orientation, (shape[0], shape[1], shape[2]), (2.0, 2.0, 2.0))
+        grid = working_grid(volume, 2.0)
+        found = grid.from_source(np.array(volume.data, order=order))
+        np.testing.assert_allclose(found, nib.apply_orientation(volume.data, grid.orientation), atol=1e-3)

@@ -207,9 +207,56 @@ def test_one_bad_folder_does_not_hide_the_good_ones(save_case: Callable[..., Pat
     assert good.read().name == "b"
 
 
-def test_two_label_maps(save_case: Callable[..., Path]) -> None:
+def test_two_label_maps_are_for_nobody_who_compares(save_case: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(ShaSpecError, match=r"at most one label map.*a_labels.nii, a_seg.nii"):
         read_case(save_case("a/a_{}.nii", "flair seg labels"))
+    found = case_files(tmp_path / "a")
+    assert found.images_only().read().truth is None
+    there = pickle.loads(pickle.dumps(found))  # noqa: S301
+    assert there.refusal_to_compare.found == "a_labels.nii, a_seg.nii"
+
+
+def test_equal_names_get_numbers(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    """A folder's name may be that of other folders' images."""
+    for place in ("data/A/P_{}.nii", "data/B/P_{}.nii", "data/C/A_{}.nii", "data/D/A_2_{}.nii"):
+        save_case(place, "flair")
+    assert [case.name for case in find_cases(tmp_path / "data")] == ["A", "B", "A_2", "A_2_2"]
+
+
+@pytest.mark.parametrize(
+    ("names", "left_aside"),
+    [
+        ("UCSF-PDGM-0004_{}.nii.gz:FLAIR FLAIR_bias T1_bias T1 SWI SWI_bias tumor_segmentation", "FLAIR T1"),
+        ("TCGA-02-0003_{}.nii:flair t1 GlistrBoost GlistrBoost_ManuallyCorrected", "GlistrBoost"),
+        ("a_{}.nii:flair t1_bias t1 T1_BIAS_2", ""),
+    ],
+)
+def test_what_lies_there_corrected_as_well_is_left_aside(
+    save_case: Callable[..., Path], names: str, left_aside: str
+) -> None:
+    pattern, kinds = names.split(":")
+    folder = save_case(f"a/{pattern}", kinds)
+    if not left_aside:
+        with pytest.raises(ShaSpecError, match="T1 twice"):
+            case_files(folder)
+        return
+    found = case_files(folder)
+    assert {path.name for path in found.superseded} == {pattern.format(kind) for kind in left_aside.split()}
+    assert list(found.images) == [FLAIR, T1]
+    assert found.truth is not None
+    assert not {*found.images.values(), found.truth} & set(found.superseded)
+    (note,) = [each for each in found.images_only().read().notes if "corrected" in each]
+    assert note.startswith("left aside for a corrected version of the same: ")
+    assert pickle.loads(pickle.dumps(found)) == found  # noqa: S301
+
+
+def test_modalities_are_named_as_anywhere(save_case: Callable[..., Path]) -> None:
+    folder = save_case("a/{}.nii", "x y")
+    assert read_case_files({"FLAIR": folder / "x.nii", "t1ce": folder / "y.nii"}).available == {FLAIR, T1C}
+    with pytest.raises(ShaSpecError, match="found 'pd'"):
+        read_case_files({"pd": folder / "x.nii"})
+    with pytest.raises(ShaSpecError, match="each modality once, found t1c, t1ce"):
+        read_case_files({"t1c": folder / "x.nii", "t1ce": folder / "y.nii"})
 
 
 def test_no_modality(save_case: Callable[..., Path], tmp_path: Path) -> None:

@@ -137,6 +137,27 @@ def test_what_is_no_label_is_refused(save: Save, value: float, found: str) -> No
     assert found in caught.value.found
 
 
+@pytest.mark.parametrize("kind", ["u1", "i2", "u2", "i4"])
+@pytest.mark.parametrize("name", ["a_seg.nii", "a-seg.nii"])
+def test_a_label_map_that_nibabel_spread_over_its_integers_is_read(tmp_path: Path, kind: str, name: str) -> None:
+    """Loaded, changed and saved under the header that it had, as most scripts do."""
+    labels = np.random.default_rng(1).choice([0, 1, 2, 4 if name == "a_seg.nii" else 3], (4, 5, 6))
+    nib.save(nib.Nifti1Image(labels.astype(kind), OBLIQUE), tmp_path / name)
+    there = nib.load(tmp_path / name)
+    nib.save(nib.Nifti1Image(there.get_fdata(), there.affine, there.header), tmp_path / name)
+    assert nib.load(tmp_path / name).dataobj.slope != 1
+    assert set(nib.load(tmp_path / name).get_fdata().flat) != set(labels.flat)
+    np.testing.assert_array_equal(read_labels(tmp_path / name)[0].data, np.where(labels == 3, 4, labels))
+
+
+@pytest.mark.parametrize(("slope", "found"), [(0.5, "0.5"), (0.01, "0.48999"), (0.03, "0.02999")])
+def test_an_image_with_a_scale_is_no_label_map(save: Save, slope: float, found: str) -> None:
+    numbers = np.array([0, round(0.49 / slope) if slope != 0.03 else 1, 1], np.int16).reshape(3, 1, 1)
+    with pytest.raises(ShaSpecError, match="not an image") as caught:
+        read_labels(save("a_seg.nii", numbers, scl_slope=slope, scl_inter=0.0))
+    assert found in caught.value.found
+
+
 @pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
 @pytest.mark.parametrize("orientation", AFFINES)
 def test_all_48_orientations_round_trip(

@@ -53,6 +53,8 @@ def test_a_configuration_goes_into_json(config: TrainConfig) -> None:
         ({"momentum": -1}, "shares and decays from 0 to 1"),
         ({"dedicated": ("t1", "ct")}, "dedicated modalities out of flair, t1, t1c, t2"),
         ({"dedicated": ("t1", "t1")}, "each named once"),
+        ({"patch": (16,)}, "three sides of each patch"),
+        ({"coarse_patch": (16, 16)}, "three sides of each patch"),
         ({"patch": (16, 17, 16)}, "patch sides that are multiples of 2"),
         ({"coarse_patch": (16, 16, 2)}, "patch sides that are multiples of 2 and at least 4"),
     ],
