@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from napari_shaspec.plugin.layers import (
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
-    from napari.utils.events import Event
+    from napari.utils.events import Event, EventEmitter
 
 
 TRANSFORMS = ("affine", "scale", "translate", "rotate", "shear")
@@ -39,7 +39,8 @@ class CaseLayers:
     """Watches the viewer's images, and keeps the controller's case in step with them.
 
     A newly opened image takes the slot that its name says. Files from another folder are another case: they take all
-    slots, and the images of the case before are hidden, not removed.
+    slots, and the images of the case before are hidden, not removed. Of several cases that come at once the topmost
+    counts. Images that tell of no file or case take slots that are empty, and no others.
 
     Parameters
     ----------
@@ -48,8 +49,8 @@ class CaseLayers:
     controller
         Is told of every change.
     changed
-        Called when other values are put into one of the images, or into the reference, or when one is moved or scaled;
-        `update` looks at them.
+        Called when other values are put into one of the images, or into the reference, when somebody may have painted
+        on the reference, or when one is moved or scaled; `update` looks at them.
     """
 
     def __init__(self, viewer: ViewerModel, controller: Controller, changed: Callable[[], object]) -> None:
@@ -87,6 +88,7 @@ class CaseLayers:
         """
         candidates = self.candidates()
         references = [layer for layer in self._viewer.layers if role_of(layer) is Role.REFERENCE]
+        self._controller.state.images = tuple(self.names())
         self._slots = {modality: layer for modality, layer in self._slots.items() if layer in candidates}
         if self._reference not in references:
             self._reference = None
@@ -94,23 +96,26 @@ class CaseLayers:
         self._seen = [*candidates, *references]
         self._watch([*filter(_may_become_a_modality, self._viewer.layers), *references])
         self._sources = {layer: kept for layer, kept in self._sources.items() if layer in self._seen}
-        recognised = [(layer, guessed_modality(layer)) for layer in new if layer in candidates]
-        if self._is_another_case([layer for layer, modality in recognised if modality is not None]):
-            self._put_aside([*self._slots.values(), *([self._reference] if self._reference is not None else [])])
-            self._slots, self._reference = {}, None
         for layer in self._assigned & self._refused.keys() & set(candidates):
             self._slots.setdefault(self._refused.pop(layer), layer)
-        for layer, modality in recognised:
-            if modality is not None:
-                self._slots[modality] = layer
-        for layer in new:
-            if layer in references:
-                self._reference = layer
+        guessed = {layer: guessed_modality(layer) for layer in new if layer in candidates}
+        recognised = {layer: modality for layer, modality in guessed.items() if modality is not None}
+        folder = self._latest_folder(recognised)
+        others = [layer for layer in recognised if self._folder(layer) not in (folder, None)]
+        before = self._leave_case(folder)
+        self._fill_slots(recognised, folder)
+        self._choose_reference([layer for layer in new if layer in references], [*others, *before])
+        self._put_aside([*others, *before])
         placed = self._slots.values()
         self._refused = {
             layer: lost for layer, lost in self._refused.items() if layer in self._watched and layer not in placed
         }
         self._hand_on()
+        if folder is not None and others:
+            self._controller.state.message = (
+                f"Images of several cases are open: those of {Path(folder).name} are used, and the others are hidden. "
+                "What belongs together after all can be chosen in the rows."
+            )
 
     def choose(self, modality: Modality, name: str | None) -> None:
         """The user's own choice of a layer; one layer is one modality."""
@@ -172,12 +177,14 @@ class CaseLayers:
         """Hear when somebody puts other values into these layers, and into no others any more."""
         for layer in self._watched:
             if layer not in layers:
-                layer.events.data.disconnect(self._on_data)
+                for heard in _value_events(layer):
+                    heard.disconnect(self._on_data)
                 for name in TRANSFORMS:
                     getattr(layer.events, name).disconnect(self._on_place)
         for layer in layers:
             if layer not in self._watched:
-                layer.events.data.connect(self._on_data)
+                for heard in _value_events(layer):
+                    heard.connect(self._on_data)
                 for name in TRANSFORMS:
                     getattr(layer.events, name).connect(self._on_place)
         self._watched = layers
@@ -219,9 +226,36 @@ class CaseLayers:
             another_patient=before.isdisjoint(layer for layer, _ in images.values()),
         )
 
-    def _is_another_case(self, new: list[Layer]) -> bool:
-        folders = {self._folder(layer) for layer in self._slots.values()}
-        return bool(new) and bool(folders) and folders.isdisjoint({self._folder(layer) for layer in new})
+    def _latest_folder(self, images: Iterable[Layer]) -> Path | str | None:
+        """Of the topmost image that is visible, since those put aside are hidden; None if none tells of a folder."""
+        telling = [layer for layer in images if self._folder(layer) is not None]
+        shown = [layer for layer in telling if layer.visible] or telling
+        return self._folder(shown[-1]) if shown else None
+
+    def _leave_case(self, folder: Path | str | None) -> list[Layer]:
+        """Empty the slots if images of another folder come; what was in them."""
+        if folder is None or not self._slots or folder in map(self._folder, self._slots.values()):
+            return []
+        left = [*self._slots.values(), *([self._reference] if self._reference is not None else [])]
+        self._slots, self._reference, self._refused = {}, None, {}
+        return left
+
+    def _fill_slots(self, images: Mapping[Layer, Modality], folder: Path | str | None) -> None:
+        for layer, modality in images.items():
+            if folder is not None and self._folder(layer) == folder:
+                self._slots[modality] = layer
+        for layer, modality in images.items():
+            # What a filter made of an image does not replace it; a hidden layer may be of a case that was put aside.
+            if self._folder(layer) is None and (layer.visible or folder is None):
+                self._slots.setdefault(modality, layer)
+
+    def _choose_reference(self, new: list[Layer], aside: list[Layer]) -> None:
+        """The latest, but none that lies beside images that are put aside; one beside those of the case comes first."""
+        left = {self._folder(layer) for layer in aside if role_of(layer) is not Role.REFERENCE} - {None}
+        fitting = [layer for layer in new if self._folder(layer) not in left]
+        if fitting:
+            here = {self._folder(layer) for layer in self._slots.values()} - {None}
+            self._reference = sorted(fitting, key=lambda layer: self._folder(layer) in here)[-1]
 
     def _source(self, layer: Layer) -> LayerSource:
         """Made once for a layer's data and place: those of other readers are copied and checked."""
@@ -232,18 +266,23 @@ class CaseLayers:
         moved = place is not None and before is not None and not np.array_equal(place, before)
         if kept is None or moved or kept[0] is not layer.data or layer in self._assigned:
             source = source_of(layer)
-            if kept is not None and not moved and kept[0] is layer.data:
+            if role_of(layer) is Role.REFERENCE:
+                # Its layer holds a copy, so that the values themselves tell a stroke or undo from a mere redraw.
+                if kept is not None and np.array_equal(source.volume.data, kept[2].volume.data):
+                    source = kept[2]
+            elif kept is not None and not moved and kept[0] is layer.data:
                 source = with_note(source, CHANGED)  # as by `layer.data *= 2`, which leaves the array where it was
             kept = self._sources[layer] = (layer.data, place, source)
             self._assigned.discard(layer)
         return kept[2]
 
-    def _folder(self, layer: Layer) -> object:
-        """Where an image comes from; layers without a file are a place of their own, by what made them."""
-        if role_of(layer) is None:
-            return "a layer"
+    def _folder(self, layer: Layer) -> Path | str | None:
+        """Where a layer comes from: its file's folder, or a case that was drawn; None if it tells of neither."""
         path = file_of(layer)
-        return path.resolve().parent if path is not None else layer.metadata.get("case", "a layer")
+        if path is not None:
+            return path.parent.resolve()  # not the file's own: DataLad links each to a place of its own
+        case: str | None = layer.metadata.get("case") if role_of(layer) is not None else None
+        return case
 
     def _put_aside(self, layers: list[Layer]) -> None:
         for layer in layers:
@@ -253,6 +292,12 @@ class CaseLayers:
 def _may_become_a_modality(layer: Layer) -> bool:
     """Whether it holds an image, of whatever shape, that is none of ours."""
     return type(layer).__name__ == "Image" and role_of(layer) in (None, Role.IMAGE)
+
+
+def _value_events(layer: Layer) -> list[EventEmitter]:
+    """What tells of other values: those assigned, and of labels strokes and, by a redraw, undo."""
+    events = layer.events
+    return [events.data, events.paint, events.set_data] if type(layer).__name__ == "Labels" else [events.data]
 
 
 def _others(axis: int) -> tuple[int, ...]:

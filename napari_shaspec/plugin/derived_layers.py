@@ -75,6 +75,10 @@ class RegionLayers:
         self._masks: dict[Region, NDArray[np.uint8]] = {}
         viewer.layers.events.removed.connect(self._on_removed)
 
+    def __contains__(self, region: Region) -> bool:
+        """Whether it has a layer already."""
+        return region in self._layers
+
     def show(self, region: Region, *, visible: bool, filled: bool) -> None:
         """Show a region as an outline or filled, or hide it; its layer is added when it is first shown."""
         layer = self._layers.get(region)
@@ -148,6 +152,7 @@ class ChangeLayer:
             self._layer = add_beside(self._viewer, CHANGE_NAME, change, look)
         else:
             self._layer.data = Placement.of(change).to_display(change.data)
+            self._layer.editable = False  # new data make it editable
 
     def remove(self) -> None:
         """Nothing to compare with any more."""

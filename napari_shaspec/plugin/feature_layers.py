@@ -84,9 +84,10 @@ class FeatureLayers:
                 layer.refresh()
 
     def arrange(self, image: Layer | None, labels: Layer | None) -> None:
-        """Show the grid: the labelled image first, then the maps."""
+        """Show the grid: the labelled image first, then the maps; zoom and grid are the user's from then on."""
         layers, grid = self._viewer.layers, self._viewer.canvas.grid
-        if self._order_before is None:
+        begins = self._order_before is None
+        if begins:
             self._order_before = list(layers)
             self._grid_before = (grid.enabled, grid.stride, tuple(grid.shape))
         first = [each for each in (image, labels) if each is not None and each in layers]
@@ -100,14 +101,16 @@ class FeatureLayers:
         self._sort([*first, *cells, *rest])
         # Without labels there are no outlines, and each layer is a cell of its own.
         grid.stride = LAYERS_IN_A_CELL if self.outlines else 1
-        grid.shape = (-1, -1)
-        grid.enabled = True
+        if begins:
+            grid.shape = (-1, -1)
+            grid.enabled = True
         for layer in self._titled(image):
             if not layer.name_overlay.visible:
                 self._named.append(layer)
             layer.name_overlay.visible = True
             layer.name_overlay.font_size = TITLE_POINTS
-        self._viewer.reset_view()
+        if begins:
+            self._viewer.reset_view()
 
     def scatter(self) -> None:
         """Leave the grid, and put the list back in its order."""
@@ -130,8 +133,11 @@ class FeatureLayers:
             self._remove(modality)
 
     def close(self) -> None:
-        """Disconnect; the layers stay with the user."""
+        """Leave the grid and disconnect; the layers stay with the user, hidden, as without it they cover each other."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self.scatter()
+        for layer in (*self.maps.values(), *self.outlines.values()):
+            layer.visible = False
         self.maps, self.outlines, self._order_before, self._named, self._viewer = {}, {}, None, [], None
 
     def _titled(self, image: Layer | None) -> list[Layer]:

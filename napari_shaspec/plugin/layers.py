@@ -173,11 +173,11 @@ def image_layer(source: LayerSource, name: str, *, visible: bool = True) -> Laye
 
 
 def reference_layer(source: LayerSource) -> LayerData:
-    """A label map to compare with, hidden at first."""
+    """A label map to compare with, hidden at first; a copy, since people paint on it and cases are frozen."""
     placement = Placement.of(source.volume)
     source = replace(source, role=Role.REFERENCE)
     look = {"name": "Reference", "metadata": {TAG: source}, **reference_look()}
-    return placement.to_display(source.volume.data), look | placement.keywords(), "labels"
+    return placement.to_display(source.volume.data).copy(), look | placement.keywords(), "labels"
 
 
 def source_of(layer: Layer) -> LayerSource:
@@ -262,8 +262,11 @@ def role_of(layer: Layer) -> Role | None:
 
 
 def show_radiologically(viewer: ViewerModel) -> None:
-    """Axial slices, the patient's right on the left of the screen, front at the top."""
-    viewer.scene.camera.orientation2d = ("up", "left")
+    """Axial slices, the patient's right on the left of the screen, front at the top.
+
+    Turning one axis over leaves napari's third one of the other hand, and then a rendering in 3-D is a mirror image.
+    """
+    viewer.scene.camera.orientation = ("away", "up", "left")
 
 
 def _is_same_view(one: NDArray[Any], other: NDArray[Any]) -> bool:
@@ -273,7 +276,8 @@ def _is_same_view(one: NDArray[Any], other: NDArray[Any]) -> bool:
 
 
 def _checked(data: NDArray[Any], name: str, role: Role) -> NDArray[Any]:
-    image = data.astype(np.float32) if data.dtype.kind not in "iub" else data
+    """A copy: what is painted into the layer later is not in it."""
+    image = data.astype(data.dtype if data.dtype.kind in "iub" else np.float32)
     if not np.isfinite(image).all():
         raise ShaSpecError(f"finite values in the layer {name}", "some that are not a number", "Replace them first")
     if role is Role.IMAGE and image.min() == image.max():

@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from napari_shaspec.box import Box
 from napari_shaspec.plugin.derived_layers import EVERYWHERE, RegionLayers, add_labels
-from napari_shaspec.plugin.layers import REPORT, Placement, Role
+from napari_shaspec.plugin.layers import REPORT, Placement, Role, role_of
 from napari_shaspec.plugin.palette import label_look
 from napari_shaspec.plugin.viewport import box_in_view
 from napari_shaspec.regions import Label
@@ -59,6 +59,7 @@ class Overlay:
     def __init__(self, viewer: ViewerModel, opacity: float = 0.5) -> None:
         self._viewer = viewer
         self._opacity = opacity
+        self._of_before = [layer for layer in viewer.layers if role_of(layer) in (Role.RESULT, Role.DERIVED)]
         self._canvas: _Canvas | None = None
         self._editable = True
         self.layer: Labels | None = None
@@ -154,6 +155,7 @@ class Overlay:
         self._listen(self.layer, on=False)
         self.regions.close()
         self.layer = self._canvas = self._viewer = None
+        self._of_before = []
 
     def _labels_on_grid(self) -> tuple[NDArray[np.uint8], Volume] | None:
         labels, canvas = self.labels(), self._canvas
@@ -161,6 +163,9 @@ class Overlay:
 
     def _add_labels(self, labels: NDArray[np.uint8]) -> None:
         assert self._canvas is not None
+        for layer in self._of_before:  # of a panel that was closed: beside these, they would pass for the answer
+            layer.visible = False
+        self._of_before = []
         look = label_look() | {"opacity": self._opacity}
         self.layer = add_labels(self._viewer, LABELS_NAME, self._canvas.grid.with_data(labels), look, Role.RESULT)
         self.layer.selected_label = int(Label.ET)

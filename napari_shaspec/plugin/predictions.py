@@ -136,6 +136,22 @@ class Predictions:
         state.message = ""
         self._say_kept(kept)
 
+    def labels_removed(self) -> None:
+        """The user has taken the labels away: nothing of them is shown or said any more, nor painted."""
+        state = self._state
+        if state.result is None and not state.volumes_ml and state.status is not Status.RUNNING:
+            return  # there were none, or it is known already
+        self.stop()
+        self._measures.cancel()
+        self._painter.clear()  # what follows from them
+        state.progress = Progress()
+        state.result = None
+        state.confidence = {}
+        if state.status is Status.RUNNING:
+            state.status = Status.READY
+        self._measures.refresh()
+        state.message = "There are no labels any more. Predict brings them back."
+
     def renew_notes(self) -> None:
         """The case's own notes are others now; those of the run stay."""
         case = self._state.case

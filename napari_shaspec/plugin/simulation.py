@@ -23,9 +23,9 @@ def simulated_layers(seed: int, voxel_mm: float) -> list[LayerData]:
     layers = []
     for modality in reversed(list(Modality)):
         source = LayerSource(case.images[modality], None, modality)
-        data, options, kind = image_layer(source, modality.title, visible=modality is Modality.FLAIR)
-        options["metadata"]["case"] = name
-        layers.append((data, options, kind))
+        layers.append(image_layer(source, modality.title, visible=modality is Modality.FLAIR))
     assert case.truth is not None
     layers.append(reference_layer(LayerSource(case.truth)))
+    for _, options, _ in layers:
+        options["metadata"]["case"] = name
     return layers

@@ -94,6 +94,8 @@ class PluginState:
 
     Parameters
     ----------
+    images
+        Names of the layers that could be a modality, the topmost first.
     slots
         Name of the layer that each modality uses.
     case
@@ -122,6 +124,7 @@ class PluginState:
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
 
+    images: tuple[str, ...] = ()
     slots: Mapping[Modality, str] = field(default_factory=dict)
     case: Case | None = None
     available: frozenset[Modality] = frozenset()

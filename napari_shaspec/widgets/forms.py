@@ -37,6 +37,7 @@ class OpenForm(Container):  # type: ignore[type-arg]
         )
         self.button = PushButton(text="Open", name="open", tooltip="Read the images and predict")
         super().__init__(widgets=[self.folder, self.files, self.button])
+        _name_entries(self)
         self._open_paths = open_paths
         # One or the other: what was chosen last is what is meant.
         self.folder.changed.connect(lambda: self._leave_out(self.files, self._chosen(self.folder)))
@@ -89,6 +90,7 @@ class ExportForm(Container):  # type: ignore[type-arg]
             tooltip="Write the labels as they are in the layer, and a report beside them",
         )
         super().__init__(widgets=[self.path, self.form, self.probabilities, self.features, self.button])
+        _name_entries(self)
         self._export = export
         self.button.changed.connect(self._clicked)
 
@@ -116,8 +118,17 @@ class SimulateForm(Container):  # type: ignore[type-arg]
         self.voxel_mm = FloatSpinBox(label="Voxel (mm)", name="voxel_mm", value=1.5, min=1.0, max=3.0, step=0.5)
         self.button = PushButton(text="Simulate a case", name="simulate", tooltip="Takes some seconds; needs nilearn")
         super().__init__(widgets=[self.seed, self.voxel_mm, self.button])
+        _name_entries(self)
         self._simulate = simulate
         self.button.changed.connect(self._clicked)
 
     def _clicked(self) -> None:
         self._simulate(int(self.seed.value), float(self.voxel_mm.value))
+
+
+def _name_entries(form: Container) -> None:  # type: ignore[type-arg]
+    """Screen readers do not know what magicgui writes beside an entry; buttons and check boxes say it themselves."""
+    for entry in form:
+        if not isinstance(entry, CheckBox | PushButton):
+            shown = entry.line_edit if isinstance(entry, FileEdit) else entry
+            shown.native.setAccessibleName(entry.label)

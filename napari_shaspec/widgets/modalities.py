@@ -11,6 +11,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.state import PluginState, Status
 
 NO_LAYER = "no layer"
+NO_CASE = "The images in the rows do not make a case: take out what does not belong to it."
 
 
 class ModalitiesPanel(QWidget):
@@ -47,6 +48,7 @@ class ModalitiesPanel(QWidget):
             available=self.refresh,
             case=self.refresh,
             encoded=self.refresh,
+            images=self.refresh,
             slots=self.refresh,
             stand_in=self.refresh,
             status=self.refresh,
@@ -94,6 +96,7 @@ class ModalitiesPanel(QWidget):
         box.clicked.connect(lambda on, modality=modality: self.toggled.emit(modality, on))
         layer = self.layers[modality] = QComboBox()
         layer.setObjectName(f"layer_{modality}")
+        layer.setAccessibleName(f"Layer for {modality.title}")
         layer.addItem(NO_LAYER)
         layer.setToolTip(f"The layer that is used as {modality.title}")
         layer.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -101,6 +104,7 @@ class ModalitiesPanel(QWidget):
         solo = self.solos[modality] = QToolButton()
         solo.setObjectName(f"solo_{modality}")
         solo.setText("solo")
+        solo.setAccessibleName(f"{modality.title} alone")
         solo.setCheckable(True)
         solo.setToolTip(f"Predict from {modality.title} alone; click again for all modalities")
         solo.clicked.connect(lambda on, modality=modality: self.soloed.emit(modality))
@@ -119,10 +123,14 @@ class ModalitiesPanel(QWidget):
 
     def _box_tip(self, modality: Modality, *, exists: bool) -> str:
         key = list(Modality).index(modality) + 1
+        state = self._state
         if not exists:
-            return f"No {modality.title} is loaded. Drop one on the canvas, or choose a layer for it."
-        if self._state.case is None:
+            choice = ", or choose a layer for it" if state.images else ""
+            return f"No {modality.title} is loaded. Drop one on the canvas{choice}."
+        if state.status is Status.ASSEMBLING:
             return "The images are being brought onto one grid."
+        if state.case is None:
+            return NO_CASE
         return f"Give the network the {modality.title} (key {key})"
 
     def _show_state(self, modality: Modality, *, exists: bool, on: bool) -> None:
@@ -131,7 +139,9 @@ class ModalitiesPanel(QWidget):
         stand_in = state.stand_in
         if not stand_in or stand_in.startswith("mean"):
             stand_in = f"{'mean of ' if len(present) > 1 else ''}{', '.join(present)}"
-        if exists and on:
+        if exists and state.case is None:
+            text = "loaded" if state.status is Status.ASSEMBLING else "loaded, but the images do not make a case"
+        elif exists and on:
             text = "encoded" if modality in state.encoded else "loaded"
         elif state.status is Status.EMPTY or not present:
             text = "missing"

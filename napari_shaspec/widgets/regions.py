@@ -55,6 +55,7 @@ class RegionsPanel(QWidget):
         self._moved: dict[Region, tuple[float, float]] = {}
         self.table = QTableWidget(len(Region), len(COLUMNS))
         self.table.setObjectName("regions")
+        self.table.setAccessibleName("Regions")
         rows, header = self.table.verticalHeader(), self.table.horizontalHeader()
         assert rows is not None
         assert header is not None
@@ -82,6 +83,7 @@ class RegionsPanel(QWidget):
         self.unpin = _button("unpin", "Unpin", self.unpin_clicked)
         self.change_region = QComboBox()
         self.change_region.setObjectName("change_region")
+        self.change_region.setAccessibleName("Change of")
         self.change_region.addItems([region.value for region in Region])
         self.change_region.setCurrentText(Region.WT.value)
         self.change_region.setToolTip("The region whose gained and lost voxels the Change layer shows")
@@ -149,7 +151,9 @@ class RegionsPanel(QWidget):
         labelled = bool(state.volumes_ml)
         self.pin.setEnabled(labelled)
         self.pin.setToolTip(
-            "Keep the present labels to compare the next ones with" if labelled else "There are no labels yet"
+            "Keep the present labels to compare the next ones with"
+            if labelled
+            else "There are no labels to keep: predict first"
         )
         self.unpin.setEnabled(state.pinned is not None)
         self.unpin.setToolTip("Stop comparing" if state.pinned is not None else "Nothing is pinned")

@@ -20,10 +20,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_shaspec.plugin.state import PluginState, Status
+from napari_shaspec.widgets.modalities import NO_CASE
 
 BUNDLED = "bundled"
 OTHER = "choose a file..."
 CHECKPOINTS = "Checkpoints (*.safetensors *.pth *.pt)"
+NAMES_IN_MESSAGE = 3
 
 
 class RunPanel(QWidget):
@@ -56,12 +58,15 @@ class RunPanel(QWidget):
         self.button.clicked.connect(self._clicked)
         self.bar = QProgressBar()
         self.bar.setObjectName("progress")
+        self.bar.setAccessibleName("Progress")
         self.model = QComboBox()
         self.model.setObjectName("model")
+        self.model.setAccessibleName("Model")
         self.model.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.model.activated.connect(self._choose_model)
         self.device = QComboBox()
         self.device.setObjectName("device")
+        self.device.setAccessibleName("Device")
         self.device.setToolTip("Where the network runs; only devices that work on this machine are offered")
         self.device.textActivated.connect(self.device_chosen)
         self.statement = _line("statement", "font-weight: bold")
@@ -97,6 +102,8 @@ class RunPanel(QWidget):
             statement=self.refresh,
             case=self.refresh,
             result=self.refresh,
+            images=self.refresh,
+            slots=self.refresh,
         )
         self.refresh()
 
@@ -127,15 +134,17 @@ class RunPanel(QWidget):
             self.live.setChecked(state.live)
         self.button.setText("Cancel" if running else "Predict")
         self.button.setEnabled(running or state.case is not None)
+        lacking = _what_is_lacking(state)
         if running:
             self.button.setToolTip("Stop at the next tile (Esc)")
-        elif state.case is None:
-            self.button.setToolTip("There is no image yet: drop a case folder or NIfTI files on the canvas.")
         else:
-            self.button.setToolTip("Segment with the modalities that are switched on")
+            self.button.setToolTip(lacking or "Segment with the modalities that are switched on")
         self._refresh_bar()
         self.statement.setText(state.statement)
-        self.message.setText("\n".join([*state.problems, *([state.message] if state.message else [])]))
+        lines = [*state.problems, state.message]
+        if state.status is Status.EMPTY and state.images and not (state.slots and state.message):  # which says more
+            lines.append(lacking)
+        self.message.setText("\n".join(filter(None, lines)))
         self.notes.setText("\n".join(note for note in state.notes if note not in state.message.splitlines()))
         for line in (self.statement, self.message, self.notes):
             line.setVisible(bool(line.text()))
@@ -161,7 +170,7 @@ class RunPanel(QWidget):
             if done is not None:
                 self.bar.setFormat(f"done in {done.seconds:.1f} s on {done.device}")
             elif state.status is Status.EMPTY:
-                self.bar.setFormat("drop a case folder or NIfTI files on the canvas")
+                self.bar.setFormat("no case yet" if state.images else "drop a case folder or NIfTI files on the canvas")
             else:
                 self.bar.setFormat(state.status.value)
 
@@ -176,6 +185,20 @@ class RunPanel(QWidget):
             self.set_model(self._weights)
             if name:
                 self.model_chosen.emit(Path(name))
+
+
+def _what_is_lacking(state: PluginState) -> str:
+    """Why there is no case to predict from; empty where there is one."""
+    if state.case is not None:
+        return ""
+    if state.status is Status.ASSEMBLING:
+        return "The images are being brought onto one grid."
+    if state.slots:
+        return NO_CASE
+    if not state.images:
+        return "There is no image yet: drop a case folder or NIfTI files on the canvas."
+    named = ", ".join(state.images[:NAMES_IN_MESSAGE]) + (", ..." if len(state.images) > NAMES_IN_MESSAGE else "")
+    return f"No row uses {named}: choose a layer there. Files named like case_t1c.nii.gz find their rows themselves."
 
 
 def _line(name: str, style: str) -> QLabel:

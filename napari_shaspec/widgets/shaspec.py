@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtGui import QKeySequence, QShortcut
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
@@ -33,6 +30,7 @@ from napari_shaspec.widgets.export_request import ExportRequest
 from napari_shaspec.widgets.feature_display import FeatureDisplay
 from napari_shaspec.widgets.features import FeaturesPanel
 from napari_shaspec.widgets.forms import ExportForm, OpenForm, SimulateForm
+from napari_shaspec.widgets.keys import Keys
 from napari_shaspec.widgets.layout import fill_with_column, stacked, tabbed
 from napari_shaspec.widgets.leaving import Dock
 from napari_shaspec.widgets.modalities import ModalitiesPanel
@@ -41,6 +39,7 @@ from napari_shaspec.widgets.overlay import OverlayPanel
 from napari_shaspec.widgets.regions import RegionsPanel
 from napari_shaspec.widgets.run import RunPanel
 from napari_shaspec.widgets.settling import settle_timer
+from napari_shaspec.widgets.wheel import WheelFilter
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -77,7 +76,7 @@ class ShaSpecWidget(Dock):
         self.controller = Controller(self.state, self.overlay, start_thread, KeptNetwork(load_weights, open_session))
         self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
         self._closed = False
-        self._pointed_at = -1
+        self._pointed_at = self._in_view = -1
         self._settle_layers = settle_timer(self, self._update_layers)
         self.layers = CaseLayers(viewer, self.controller, self._settle_layers.start)
         self._settle_edits = settle_timer(self, self._measure)
@@ -120,6 +119,7 @@ class ShaSpecWidget(Dock):
         )
         sections = {"Modalities": self.modalities, "Prediction": self.run, "Regions": self.regions}
         fill_with_column(self, [("", self.offer), *sections.items(), ("", self.tabs)])
+        self._wheel = WheelFilter(self)
         self.setMinimumWidth(WIDTH)
 
     def _connect(self) -> None:
@@ -148,16 +148,7 @@ class ShaSpecWidget(Dock):
             event.connect(self._on_layers)
         self.viewer.mouse_move_callbacks.append(self._on_mouse_move)
         self._drops = DropFilter(self, self.jobs.open)
-        self._shortcuts = [
-            self._shortcut(str(number), partial(self._toggle, modality)) for number, modality in enumerate(Modality, 1)
-        ]
-        self._escape = self._shortcut("Esc", controller.predictions.cancel)
-        self._escape.setEnabled(False)  # only while something runs: napari's polygon tool uses it too
-
-    def _shortcut(self, keys: str, slot: Callable[[], None]) -> QShortcut:
-        shortcut = QShortcut(QKeySequence(keys), self)
-        shortcut.activated.connect(slot)
-        return shortcut
+        self._keys = Keys(self, controller)
 
     # What the user does
 
@@ -193,9 +184,6 @@ class ShaSpecWidget(Dock):
 
         self.jobs.simulate(seed, voxel_mm, over)
 
-    def _toggle(self, modality: Modality) -> None:
-        self.controller.set_available(modality, modality not in self.state.available)
-
     def _choose_layer(self, modality: Modality, name: str | None) -> None:
         self.layers.choose(modality, name)
         self._update_layers()
@@ -209,6 +197,8 @@ class ShaSpecWidget(Dock):
         if self._closed:
             return
         self._window.look()
+        if self.overlay.labels() is None:  # or never there, which changes nothing
+            self.controller.predictions.labels_removed()
         if self.jobs.reading:
             return  # a case is put together once all of its files are there
         try:
@@ -223,11 +213,15 @@ class ShaSpecWidget(Dock):
     def _on_case(self, *_: object) -> None:
         self.modalities.set_warnings(self.layers.warnings())
         self._renew_export()  # another reference is another file that nothing may replace
+        if self.state.case is not None and self._in_view != self.controller.patient:
+            image = self.layers.shown_image()
+            if self._in_view > 0 and image is not None:  # napari has shown the first one; another may lie elsewhere
+                self.viewer.reset_view(layers=[image])
+            self._in_view = self.controller.patient
         if self.state.case is not None and self.state.result is None and self._pointed_at != self.controller.patient:
             self.layers.point_at(None)
 
     def _on_status(self, status: Status, *_: object) -> None:
-        self._escape.setEnabled(status is Status.RUNNING)
         self.overlay.set_editable(editable=status is not Status.RUNNING)
 
     def _on_result(self, *_: object) -> None:
@@ -248,9 +242,10 @@ class ShaSpecWidget(Dock):
 
     def _show_layers_of_result(self) -> None:
         for region, box in self.overlay_panel.shown.items():
-            self.overlay.regions.show(
-                region, visible=box.isChecked(), filled=self.overlay_panel.filled[region].isChecked()
-            )
+            if region not in self.overlay.regions:  # what is there follows by itself, and looks as the user likes it
+                self.overlay.regions.show(
+                    region, visible=box.isChecked(), filled=self.overlay_panel.filled[region].isChecked()
+                )
         self.features.refresh_outlines()
 
     def _on_redraw(self) -> None:
@@ -280,6 +275,7 @@ class ShaSpecWidget(Dock):
         self._settle_edits.stop()
         self.choices.close()
         self._drops.remove()
+        self._keys.close()
         self._window.end()
         self.overlay.changed.disconnect(self._on_redraw)
         self.controller.measures.refreshed.disconnect(self.change_display.refresh)

@@ -14,6 +14,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.cases import CaseLayers
 from napari_shaspec.plugin.layers import LayerSource, image_layer, reference_layer
+from napari_shaspec.regions import Region
 from napari_shaspec.volume import Volume
 from tests.plugin.conftest import SHAPE, Bench
 
@@ -26,6 +27,13 @@ def image(modality: Modality, seed: int = 0, folder: str = "one") -> Image:
     path = Path(f"{folder}/p_{modality.value}.nii.gz")
     data, options, _ = image_layer(LayerSource(volume, path, modality), modality.title)
     return Image(data, **options)
+
+
+def reference(folder: str, label: int = 2) -> Labels:
+    """The label map that lies beside the images of a folder, full of one label."""
+    truth = Volume(np.full(SHAPE, label, np.uint8), GRID)
+    data, options, _ = reference_layer(LayerSource(truth, Path(f"{folder}/p_seg.nii.gz")))
+    return Labels(data, **options)
 
 
 class Opened:
@@ -173,6 +181,31 @@ def test_values_that_are_no_image_cost_the_slot_until_they_are_mended(opened: Op
         assert (Modality.T1 in opened.bench.state.case.available) is there
 
 
+def test_strokes_on_the_reference_and_undo_are_measured(opened: Opened) -> None:
+    layer, bench = opened.add_reference(np.full(SHAPE, 2, np.uint8)), opened.bench
+    layer.visible = True
+    opened.look()
+    first, agreement = bench.state.case.truth, bench.state.agreement
+    opened.changed.reset_mock()
+    layer.data_setitem((np.array([1]), np.array([2]), np.array([3])), 0)
+    opened.changed.assert_called()
+    opened.look()
+    painted = bench.state.case.truth
+    assert np.count_nonzero(painted.data == 0) == 1
+    assert (first.data == 2).all()
+    assert bench.state.agreement[Region.WT].dice < agreement[Region.WT].dice
+    layer.refresh()  # as at every slice that is shown
+    opened.look()
+    assert bench.state.case.truth is painted
+    layer.undo()
+    assert np.count_nonzero(painted.data == 0) == 1
+    opened.look()
+    assert (bench.state.case.truth.data == 2).all()
+    assert bench.state.agreement == agreement
+    assert not any("changed in the viewer" in note for note in bench.state.case.notes)
+    assert len(bench.sessions) == 1
+
+
 def test_an_empty_reference_is_one(opened: Opened) -> None:
     reference = opened.add_reference(np.ones(SHAPE, np.uint8))
     reference.data = np.zeros_like(reference.data)
@@ -207,3 +240,68 @@ def test_files_of_another_folder_are_another_case(opened: Opened) -> None:
     assert opened.bench.state.case.available == {Modality.FLAIR}
     assert opened.bench.controller.patient == 2
     assert (opened.flair.visible, opened.t1.visible, other.visible) == (False, False, True)
+
+
+def test_of_two_cases_that_come_at_once_the_topmost_is_taken(opened: Opened) -> None:
+    first, second = [image(Modality.T2, 3, "two"), image(Modality.FLAIR, 4, "two")], image(Modality.FLAIR, 5, "three")
+    references = reference("two"), reference("three", 4), reference("two")
+    opened.viewer.layers.extend([*first, references[0], second, *references[1:]])
+    opened.look()
+    case = opened.bench.state.case
+    assert case.files == {Modality.FLAIR: Path("three/p_flair.nii.gz")}
+    assert case.truth_file == Path("three/p_seg.nii.gz")
+    assert "those of three are used" in opened.bench.state.message
+    assert [layer.visible for layer in (opened.flair, opened.t1, *first, second)] == [False] * 4 + [True]
+
+
+def test_the_reference_of_a_case_that_is_put_aside_is_not_taken(opened: Opened) -> None:
+    opened.viewer.layers.extend([image(Modality.T2, 3, "two"), reference("two"), image(Modality.T2, 4)])
+    opened.look()
+    assert opened.bench.state.case.available == {Modality.FLAIR, Modality.T1, Modality.T2}
+    assert {path.parent.name for path in opened.bench.state.case.files.values()} == {"one"}
+    assert opened.bench.state.case.truth is None
+    elsewhere = reference("label maps of all patients")
+    opened.viewer.add_layer(elsewhere)
+    opened.look()
+    assert opened.bench.state.case.truth is not None
+    opened.viewer.layers.extend([image(Modality.FLAIR, 5, "three"), reference("label maps of all patients", 4)])
+    opened.look()
+    assert (opened.bench.state.case.truth.data == 4).all()
+
+
+def test_a_panel_that_is_opened_again_takes_the_case_that_is_shown(opened: Opened) -> None:
+    other = image(Modality.FLAIR, 3, "two")
+    opened.viewer.add_layer(other)
+    opened.look()
+    opened.viewer.layers.move(opened.viewer.layers.index(other), 0)
+    opened.layers.close()
+    opened.layers = CaseLayers(opened.viewer, opened.bench.controller, opened.changed)
+    opened.look()
+    assert opened.bench.state.case.files == {Modality.FLAIR: Path("two/p_flair.nii.gz")}
+    assert [layer.visible for layer in (opened.flair, opened.t1, other)] == [False, False, True]
+
+
+def test_what_a_filter_makes_takes_only_an_empty_slot(opened: Opened) -> None:
+    filtered = np.sqrt(np.asarray(opened.flair.data))
+    for name in ("FLAIR gaussian", "T2 registered", "T2 registered twice"):
+        opened.viewer.add_layer(Image(filtered, name=name))
+        opened.look()
+    slots = {Modality.FLAIR: "FLAIR", Modality.T1: "T1", Modality.T2: "T2 registered"}
+    assert opened.bench.state.slots == slots
+    assert opened.bench.controller.patient == 1
+    assert opened.flair.visible
+    assert opened.t1.visible
+
+
+def test_linked_files_are_of_the_folder_that_holds_the_links(opened: Opened, tmp_path: Path) -> None:
+    """As DataLad has them: each file's content lies in a folder of its own."""
+    (tmp_path / "case").mkdir()
+    for seed, modality in enumerate(Modality):
+        content = tmp_path / modality / "content"
+        content.parent.mkdir()
+        content.touch()
+        layer = image(modality, seed, f"{tmp_path}/case")
+        layer.metadata["napari_shaspec"].path.symlink_to(content)
+        opened.viewer.add_layer(layer)
+        opened.look()
+    assert opened.bench.state.case.available == frozenset(Modality)

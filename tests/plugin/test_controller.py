@@ -87,6 +87,28 @@ def test_a_cancelled_run_says_so_and_the_next_one_works(bench: Bench) -> None:
     assert bench.state.result is not None
 
 
+def test_labels_that_are_taken_away_end_what_makes_them(bench: Bench) -> None:
+    bench.load()
+    job = bench.jobs.started[-1]
+    job.step()
+    job.step()
+    bench.painter.array = None
+    bench.controller.predictions.labels_removed()
+    assert bench.state.status is Status.READY
+    assert "Predict brings them back" in bench.state.message
+    painted = len(bench.painter.painted)
+    job.finish()
+    assert len(bench.painter.painted) == painted
+    assert bench.state.result is None
+    bench.state.message = ""
+    bench.controller.predictions.labels_removed()  # said once
+    assert bench.state.message == ""
+    bench.controller.predictions.predict()
+    bench.jobs.finish_all()
+    assert bench.state.result is not None
+    assert bench.state.volumes_ml
+
+
 @pytest.mark.parametrize("error", [ShaSpecError("a", "b", "c"), RuntimeError("CUDA error")])
 def test_an_error_in_a_tile_reaches_the_user_and_the_next_run_works(bench: Bench, error: Exception) -> None:
     bench.load()

@@ -8,7 +8,8 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QFileDialog
 
-from napari_shaspec.plugin.state import PluginState
+from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.state import PluginState, Status
 from napari_shaspec.widgets.run import RunPanel
 
 
@@ -29,4 +30,24 @@ def test_weights_of_the_released_code_can_be_chosen(
     assert chosen.args == [tmp_path / "final.pth"]
     for ending in ("*.safetensors", "*.pth", "*.pt"):
         assert ending in offered[0]
+    panel.close_panel()
+
+
+def test_images_that_make_no_case_are_spoken_of(qtbot: QtBot) -> None:
+    state = PluginState()
+    panel = RunPanel(state)
+    qtbot.addWidget(panel)
+    assert (panel.message.text(), panel.bar.format()) == ("", "drop a case folder or NIfTI files on the canvas")
+    state.images = ("volume", "b", "c", "d")
+    for text in (panel.message.text(), panel.button.toolTip()):
+        assert text.startswith("No row uses volume, b, c, ...: choose a layer there")
+    assert panel.bar.format() == "no case yet"
+    state.slots = {Modality.T1: "volume"}
+    state.status = Status.ASSEMBLING
+    assert (panel.message.text(), panel.button.toolTip()) == ("", "The images are being brought onto one grid.")
+    state.status = Status.EMPTY
+    assert panel.message.text().startswith("The images in the rows do not make a case")
+    assert panel.button.toolTip() == panel.message.text()
+    state.message = "They do not overlap."
+    assert panel.message.text() == "They do not overlap."
     panel.close_panel()

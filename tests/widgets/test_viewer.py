@@ -230,6 +230,23 @@ def test_the_panel_can_be_closed_and_opened_again(
     assert loaded.overlay.layer is None
 
 
+def test_what_a_closed_panel_has_left_does_not_pass_for_the_answer(
+    viewer: Viewer, loaded: ShaSpecWidget, qtbot: QtBot
+) -> None:
+    click(loaded, "show_TC", qtbot)
+    click(loaded, "show_features", qtbot)
+    qtbot.waitUntil(lambda: loaded.features.shown, timeout=LONG_MS)
+    maps = [*loaded.features.maps.values(), *loaded.features.outlines.values()]
+    old, region = loaded.overlay.layer, viewer.layers["TC"]
+    viewer.window.remove_dock_widget(loaded)
+    assert (old.visible, region.visible, viewer.canvas.grid.enabled) == (True, True, False)
+    assert not any(layer.visible for layer in maps)  # without a grid they would cover the image
+    _, again = viewer.window.add_plugin_dock_widget("napari-shaspec", "ShaSpec")
+    finished(again, qtbot)
+    assert (old.visible, region.visible, again.overlay.layer.visible) == (False, False, True)
+    assert again.overlay.layer is not old
+
+
 def test_the_window_closes_in_the_middle(
     make_napari_viewer: Callable[..., Viewer], panel: ShaSpecWidget, gate: GatedEngine, case_folder: Path, qtbot: QtBot
 ) -> None:
@@ -358,10 +375,15 @@ def test_feature_layers_come_go_and_follow(loaded: ShaSpecWidget, qtbot: QtBot) 
     click(loaded, "available_t1", qtbot)
     qtbot.waitUntil(lambda: loaded.features.maps[Modality.T1].name == "shared T1 (stand-in)", timeout=LONG_MS)
     assert not np.array_equal(loaded.features.maps[Modality.T1].data, own)
+    # Zoom, place and the grid's own button are the user's, even when there are fewer maps.
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 12.0, (0.0, 7.0, 9.0)
+    viewer.canvas.grid.enabled = False
     loaded.features_panel.kind.setCurrentText("specific")
     loaded.features_panel.kind.activated.emit(1)
     qtbot.waitUntil(lambda: Modality.T1 not in loaded.features.maps, timeout=LONG_MS)
     assert "No specific maps for T1" in loaded.features_panel.line.text()
+    assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == (12.0, (0.0, 7.0, 9.0))
+    assert not viewer.canvas.grid.enabled
     click(loaded, "show_features", qtbot)
     assert [layer.name for layer in viewer.layers] == before
     assert not viewer.canvas.grid.enabled
@@ -440,6 +462,25 @@ def test_a_comparison_goes_with_labels_that_are_taken_away_and_comes_above_new_o
     assert not layers["Change"].data.any()
 
 
+def test_labels_that_are_deleted_leave_nothing_of_them_in_the_panel(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    click(loaded, "pin", qtbot)
+    click(loaded, "show_TC", qtbot)
+    layers, volumes = loaded.viewer.layers, dict(loaded.state.volumes_ml)
+    layers.remove("ShaSpec labels")
+    qtbot.waitUntil(lambda: "Predict brings them back" in loaded.run.message.text(), timeout=LONG_MS)
+    assert {loaded.regions.table.item(row, column).text() for row in range(3) for column in range(1, 8)} == {""}
+    assert not loaded.regions.pin.isEnabled()
+    assert "predict first" in loaded.regions.pin.toolTip()
+    assert loaded.run.bar.text() == "ready"
+    assert {"TC", "Change"}.isdisjoint(layer.name for layer in layers)
+    click(loaded, "predict", qtbot)
+    finished(loaded, qtbot)
+    assert loaded.state.volumes_ml == volumes
+    assert loaded.regions.pin.isEnabled()
+    assert not loaded.run.message.text()
+    assert {"TC", "Change"} <= {layer.name for layer in layers}
+
+
 def test_regions_are_layers_of_their_own(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     assert "TC" not in loaded.viewer.layers
     click(loaded, "show_TC", qtbot)
@@ -458,6 +499,11 @@ def test_regions_are_layers_of_their_own(loaded: ShaSpecWidget, qtbot: QtBot) ->
     layer.visible = True  # by the eye in the list: what changed meanwhile is caught up with
     expected = np.isin(loaded.overlay.labels(), (1, 4))
     np.testing.assert_array_equal(layer.data, loaded.overlay.placement.to_display(expected))
+    layer.opacity = 0.7
+    result = loaded.state.result
+    click(loaded, "available_t1c", qtbot)
+    finished(loaded, qtbot, result)
+    assert (layer.visible, layer.opacity) == (True, 0.7)  # as the user has set them
 
 
 def test_what_is_under_the_cursor(loaded: ShaSpecWidget) -> None:
@@ -501,6 +547,26 @@ def test_a_second_case_takes_the_slots(loaded: ShaSpecWidget, tmp_path: Path, qt
     finished(loaded, qtbot, result)
     assert loaded.state.case.name == "other"
     assert {path.parent for path in loaded.state.case.files.values()} == {other}
+    low, high = np.array(loaded.layers.shown_image().extent.world)[:, 1:]
+    assert all(low <= np.array(loaded.viewer.scene.camera.center[1:]))  # and it is in view
+    assert all(np.array(loaded.viewer.scene.camera.center[1:]) <= high)
+
+
+def test_3d_is_no_mirror_image(panel: ShaSpecWidget) -> None:
+    """From the front, head up, the patient's right is on the left of the screen."""
+    viewer = panel.viewer
+    image = np.zeros((24, 24, 24), np.float32)  # from below, behind and the left
+    image[9:15, 9:15, 18:] = 1
+    viewer.add_image(image, name="a spot on the right", colormap="red")
+    viewer.dims.ndisplay = 3
+    viewer.scene.camera.set_view_direction((0.0, -1.0, 0.0), (1.0, 0.0, 0.0))
+    viewer.reset_view(reset_camera_angle=False)
+    assert np.allclose(viewer.scene.camera.view_direction, (0, -1, 0), atol=1e-3)
+    assert np.allclose(viewer.scene.camera.up_direction, (1, 0, 0), atol=1e-3)
+    red, green, _ = np.moveaxis(viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int), -1, 0)
+    columns = np.flatnonzero((red - green > 100).any(0))
+    assert columns.size
+    assert columns.mean() < red.shape[1] / 2 - 10
 
 
 def test_a_wrong_slot_is_flagged_and_corrected(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
@@ -510,6 +576,38 @@ def test_a_wrong_slot_is_flagged_and_corrected(loaded: ShaSpecWidget, qtbot: QtB
     assert "named like FLAIR" in loaded.modalities.states[Modality.T2].text()
     assert Modality.FLAIR not in loaded.state.slots
     finished(loaded, qtbot, loaded.state.result)
+
+
+def test_a_file_whose_name_says_nothing_asks_for_a_row(panel: ShaSpecWidget, case_folder: Path, qtbot: QtBot) -> None:
+    drop(panel, [(case_folder / "patient_t1.nii.gz").rename(case_folder.parent / "volume.nii.gz")])
+    qtbot.waitUntil(lambda: panel.run.message.text().startswith("No row uses volume: choose a layer there"))
+    row = panel.modalities.layers[Modality.T1]
+    row.setCurrentText("volume")
+    row.activated.emit(row.currentIndex())
+    finished(panel, qtbot)
+    assert panel.run.message.text() == ""
+
+
+def test_images_that_do_not_meet_are_spoken_of(panel: ShaSpecWidget, tmp_path: Path, qtbot: QtBot) -> None:
+    (near,) = write_case(tmp_path / "near").glob("*_t1.nii.gz")
+    (far,) = write_case(tmp_path / "far", shift_mm=500.0).glob("*_t2.nii.gz")
+    drop(panel, [near, far.rename(near.with_name(far.name))])
+    qtbot.waitUntil(lambda: "an overlap of 0%" in panel.run.message.text(), timeout=LONG_MS)
+    for modality in (Modality.T1, Modality.T2):
+        assert panel.modalities.boxes[modality].toolTip().startswith("The images in the rows do not make a case")
+        assert panel.modalities.states[modality].text() == "loaded, but the images do not make a case"
+    assert panel.run.button.toolTip().startswith("The images in the rows do not make a case")
+
+
+def test_a_stroke_on_the_reference_changes_the_agreement(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    before, shown = loaded.state.agreement[Region.ET], loaded.regions.table.item(0, 5).text()
+    layer = loaded.viewer.layers["Reference"]
+    layer.visible = True
+    layer.brush_size, layer.n_edit_dimensions = 20, 3
+    layer.paint(tuple(int(value) for value in np.argwhere(layer.data == 0)[20_000]), 4)
+    qtbot.waitUntil(lambda: loaded.regions.table.item(0, 5).text() not in {"", shown}, timeout=LONG_MS)
+    layer.undo()
+    qtbot.waitUntil(lambda: loaded.state.agreement.get(Region.ET) == before, timeout=LONG_MS)
 
 
 def test_smoothing_and_thresholds_do_not_run_the_network(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
@@ -666,6 +764,7 @@ def test_a_simulated_case_from_the_form(panel: ShaSpecWidget, qtbot: QtBot) -> N
     finished(panel, qtbot)
     assert panel.state.available == ALL
     assert panel.state.case.truth is not None
+    assert {panel.viewer.layers[name].metadata["case"] for name in ("T1", "Reference")} == {"simulated_1"}
 
 
 def test_what_is_chosen_last_is_opened(panel: ShaSpecWidget, case_folder: Path, tmp_path: Path, qtbot: QtBot) -> None:
