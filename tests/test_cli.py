@@ -27,6 +27,7 @@ from napari_shaspec import __version__
 from napari_shaspec.cli.ablate import Kind
 from napari_shaspec.cli.app import run
 from napari_shaspec.cli.evaluate import _exactly_answered
+from napari_shaspec.cli.features import _Source, _write_table
 from napari_shaspec.cli.simulate import Settings, case_seed
 from napari_shaspec.cli.train import _without_folders
 from napari_shaspec.cli.training_options import Preset, changed
@@ -576,6 +577,13 @@ def test_names_that_are_no_text(case: Path, weights: Path, tmp_path: Path, say: 
     report = read_report(tmp_path / "seg.json")
     assert report.case == strange.name
     assert Path(report.images[Modality.T1][0]).is_file()
+
+
+def test_the_table_of_a_feature_plot_names_cases_that_are_no_text(tmp_path: Path) -> None:
+    one = np.zeros(1, int)
+    cloud = Mock(kinds=one, modalities=one, sources=one, names=("t1",))
+    _write_table(tmp_path / "a.csv", Mock(cloud=cloud, placed=np.zeros((1, 2))), [_Source("M\udcfcller")])
+    assert (tmp_path / "a.csv").read_bytes().splitlines()[1].startswith(b"M\xfcller,shared,t1,")
 
 
 def test_who_needs_no_label_map_may_have_two(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:

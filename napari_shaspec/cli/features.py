@@ -17,6 +17,7 @@ from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.feature_choice import ENCODED
 from napari_shaspec.io.atomic import check_output, staged
+from napari_shaspec.io.text import open_table
 
 if TYPE_CHECKING:
     from napari_shaspec.evaluation.feature_space import FeaturePlot
@@ -136,7 +137,7 @@ def _measured(checkpoint: Checkpoint, files: CaseFiles, device: str, precision: 
 
 def _write_table(path: Path, plot: FeaturePlot, sources: Sequence[_Source]) -> None:
     cloud = plot.cloud
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with open_table(path, "w") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("case", "kind", "modality", "x_mm", "y_mm", "z_mm", "tsne_1", "tsne_2"))
         for kind, modality, source, at in zip(cloud.kinds, cloud.modalities, cloud.sources, plot.placed, strict=True):

@@ -163,8 +163,9 @@ def _whole_numbers(voxels: VoxelFile) -> NDArray[np.uint8]:
     slope, _ = voxels.scaling()
     most = min(max(abs(slope) / 2, LEAST_ROUNDING), MOST_ROUNDING) if slope != 1 else 0.0
     for piece in voxels.pieces():
-        rounded = np.rint(piece)
-        whole = (rounded >= 0) & (rounded <= 255) & (np.abs(piece - rounded) <= most)
+        rounded = np.rint(piece) if most else np.floor(piece)  # of bytes, rint would make halves: 30 times slower
+        with np.errstate(invalid="ignore"):  # infinite less infinite
+            whole = (rounded >= 0) & (rounded <= 255) & (np.abs(piece - rounded) <= most)
         if not whole.all():
             raise ShaSpecError(
                 f"labels 0 to 4 in {voxels.path.name}",

@@ -8,7 +8,7 @@ JSON reads back as the same name.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 
 def write_table(path: Path, text: str) -> None:
@@ -16,9 +16,9 @@ def write_table(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
 
 
-def open_table(path: Path) -> TextIO:
-    """Open CSV of `write_table` to be read."""
-    return path.open(encoding="utf-8", errors="surrogateescape", newline="")
+def open_table(path: Path, mode: Literal["r", "w"] = "r") -> TextIO:
+    """Open CSV to be read, or to be written row by row."""
+    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def write_text(path: Path, text: str) -> None:

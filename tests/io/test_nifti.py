@@ -130,7 +130,9 @@ def test_a_label_map_may_be_empty(save: Save) -> None:
     assert not read_labels(save("a_seg.nii", np.zeros((2, 3, 4), np.uint8)))[0].data.any()
 
 
-@pytest.mark.parametrize(("value", "found"), [(0.5, "0.5"), (np.nan, "nan"), (-1.0, "-1"), (300.0, "300"), (7.0, "7")])
+@pytest.mark.parametrize(
+    ("value", "found"), [(0.5, "0.5"), (np.nan, "nan"), (np.inf, "inf"), (-1.0, "-1"), (300.0, "300"), (7.0, "7")]
+)
 def test_what_is_no_label_is_refused(save: Save, value: float, found: str) -> None:
     with pytest.raises(ShaSpecError, match="not an image") as caught:
         read_labels(save("a_seg.nii", np.array([0, 1, value]).reshape(3, 1, 1)))
