@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_shaspec.model.checkpoint import load_checkpoint, shift_outputs
-from napari_shaspec.training.calibration import SURE, THRESHOLDS, dice_curves
+from napari_shaspec.training.calibration import SURE, SURE_EACH, THRESHOLDS, dice_curves
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     half = int(np.argmin(abs(THRESHOLDS - 0.5)))
     best = curves.best()
     if options.out is not None:
-        shift_outputs(checkpoint.path, best, options.out, SURE)
+        shift_outputs(checkpoint.path, best, options.out, SURE, SURE_EACH)
     answer = {
         region: {
             "threshold": threshold,

@@ -31,7 +31,8 @@ def nothing_at(path: Path, expected: str) -> ShaSpecError:
     if path.is_symlink():
         found = f"a link to {path.readlink()}, where nothing is"
         return ShaSpecError(f"{expected} at {path}", found, "Fetch what it leads to, or remove the link")
-    return ShaSpecError(f"{expected} at {path}", "nothing", "Check the path")
+    found = "something that is no file" if path.exists() else "nothing"
+    return ShaSpecError(f"{expected} at {path}", found, "Check the path")
 
 
 def unreadable(path: Path, error: OSError) -> ShaSpecError:

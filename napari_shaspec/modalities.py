@@ -128,6 +128,8 @@ def recognise(filename: str | Path) -> Modality | None:
         return None
     if ("bias", "field") in neighbours and not known & {"corrected", "correction"}:
         return None
+    if _is_subtraction(words):
+        return None
     t1 = bool(known & _T1)
     t2 = bool(known & {"t2", "t2w"})
     flair = bool(known & {"flair", "t2f"}) or bool(neighbours & {("dark", "fluid"), ("da", "fl")})
@@ -231,6 +233,12 @@ def _moved_onto_the_other_t1(words: Sequence[str]) -> bool:
         return False
     behind = (*between, words[places[-1] :])
     return len({_contrast(part)[0] for part in behind}) == 2
+
+
+def _is_subtraction(words: Sequence[str]) -> bool:
+    """``t1_sub`` says so; ``sub01_t1``, ``sub_01_t1`` and ``t1_sub-01`` name a subject."""
+    first = next((place for place, word in enumerate(words) if word in _T1), len(words))
+    return any(word == "sub" and not after.isdigit() for word, after in pairwise((*words[first:], "")))
 
 
 def _contrast(words: Sequence[str]) -> tuple[bool, bool]:

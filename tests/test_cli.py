@@ -447,7 +447,7 @@ def test_cohort_goes_on_where_it_stopped(case: Path, weights: Path, tmp_path: Pa
         (["{case}", "--out", "{here}/out", "--device", "abacus"], "found abacus"),
         (["{case}", "--out", "{here}/out", "--scheduler", "tcp://x:1", "--workers", "2"], "--scheduler or --workers"),
         (["{case}", "--out", "{here}/out", "--scheduler", "nonsense"], "a dask scheduler at nonsense"),
-        (["{case}", "--out", "{case}/BraTS_1_t1.nii.gz"], "a folder at"),
+        (["{case}", "--out", "{case}/BraTS_1_t1.nii.gz"], "a folder to write to at"),
     ],
 )
 def test_mistakes_in_cohort(
@@ -540,6 +540,11 @@ def test_no_file_of_others_is_replaced_beside_the_images(case: Path, weights: Pa
     assert (code, "BraTS_1_seg.nii.gz, a file of the case" in err) == (1, True)
     assert truth.read_bytes() == before
     assert [say(*command, case / "mine_seg.nii.gz")[0] for _ in range(2)] == [0, 0]
+    sidecar = case / "theirs_dseg.json"
+    sidecar.write_text('{"Manual": true}')
+    code, _, err = say(*command, case / "theirs_dseg.nii.gz", "--report")
+    assert (code, "theirs_dseg.json, a file of the case" in err) == (1, True)
+    assert sidecar.read_text() == '{"Manual": true}'
 
 
 def test_evaluate_takes_no_absent_tumour_for_a_copy() -> None:

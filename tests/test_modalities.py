@@ -40,6 +40,7 @@ NAMES = {
         MPRAGE.nii.gz  AX_T1_SE.nii.gz  T1_FSPGR.nii.gz  SAG_BRAVO.nii.gz  Ax T1 FLAIR.nii.gz
         patient_post_op_t1.nii.gz  patient_postop_T1w.nii.gz  t1_preop.nii.gz  T1_post_processed.nii.gz
         t1_gre.nii.gz  AXT1.nii.gz  T1COR.nii.gz  T1CUBE.nii.gz  case_T1_brain.nii.gz  T1-weighted.nii.gz
+        sub_01_T1.nii.gz  t1_sub-01.nii.gz  sub01_t1.nii.gz
         IXI012-HH-1211-T1.nii.gz  sub-01-t1n.nii.gz  sub-01_acq-preproc_T1w.nii.gz  T1_postprocessed.nii.gz
         T1_to_MNI.nii.gz  T1_reg_T1_template.nii.gz  reg_T1.nii.gz""",
     T1C: """
@@ -70,6 +71,7 @@ NAMES = {
         T1_bias_field.nii.gz  T2_biasfield.nii.gz
         T1_to_T1c.nii.gz  t1_to_t1ce.nii.gz  T1_reg_to_T1c.nii.gz  T1_coreg_T1Gd.nii.gz  t1c_2_t1.nii.gz
         T1_post_to_T1.nii.gz  t1_in_flair_space.nii.gz  T2star.nii.gz  T2*.nii.gz  AX T2* GRE.nii.gz  t2_star_w.nii.gz
+        P1_t1_sub.nii.gz  T1_Gd_sub.nii.gz
         sub-01_T2starw.nii.gz  sub-01_T2star.nii.gz  T2_GRE.nii.gz  t2_fl2d_tra_hemo.nii.gz  T2_FFE.nii.gz
         T2s.nii.gz  T1map.nii.gz  T1_map.nii.gz  sub-01_T1map.nii.gz  T2 mapping.nii.gz  T1rho.nii.gz  ADC.nii.gz
         DWI.nii.gz  UCSF-PDGM-0004_ADC.nii.gz  UCSF-PDGM-0004_SWI_bias.nii.gz  UCSF-PDGM-0004_DTI_eddy_FA.nii.gz

@@ -66,24 +66,39 @@ class Split:
 def split_studies(studies: Studies, missing_percent: float, seed: int) -> Split:
     """80 % for training, a tenth of them to choose the epoch, and 20 % for the test, of both labels alike.
 
+    Studies with the same words, as two views of one patient have them, are in one part: the test is on text alone, and
+    would else be on texts that were trained on.
+
     Raises
     ------
     ShaSpecError
         If there are too few studies of a label for all three parts.
     """
     draw = np.random.default_rng(seed)
-    parts: list[list[NDArray[np.intp]]] = [[], [], []]
+    labels = studies.labels.numpy()
+    studies_of: dict[str, list[int]] = {}
+    for place, report in enumerate(studies.reports):
+        studies_of.setdefault(" ".join(report.lower().split()), []).append(place)
+    alike = {places[0]: places for places in studies_of.values()}
+    parts: list[list[int]] = [[], [], []]
     for label in (0, 1):
-        places = draw.permutation(np.flatnonzero(studies.labels.numpy() == label))
-        tested = round(TEST_SHARE * len(places))
-        chosen = round(VALIDATION_SHARE * (len(places) - tested))
-        if min(tested, chosen) < 1:
+        firsts = draw.permutation([first for first in alike if labels[first] == label])
+        count = sum(len(alike[first]) for first in firsts)
+        tested = round(TEST_SHARE * count)
+        chosen = round(VALIDATION_SHARE * (count - tested))
+        some: list[list[int]] = [[], [], []]
+        for first in firsts:
+            fits = [len(part) + len(alike[first]) <= most for part, most in zip(some, (tested, chosen), strict=False)]
+            some[fits.index(True) if any(fits) else 2].extend(alike[first])
+        if not all(some):
             raise ShaSpecError(
-                f"enough studies with label {label} to train, validate and test", str(len(places)), "Add at least ten"
+                f"enough studies with label {label} to train, validate and test",
+                f"{count}, {len(firsts)} of them with reports of their own",
+                "Add at least ten",
             )
-        for part, some in zip(parts, np.split(places, [tested, tested + chosen]), strict=True):
-            part.append(some)
-    test, validation, fitted = (draw.permutation(np.concatenate(part)) for part in parts)
+        for part, more in zip(parts, some, strict=True):
+            part.extend(more)
+    test, validation, fitted = (draw.permutation(part) for part in parts)
     vocabulary = Vocabulary(studies.reports[place] for place in fitted)
     pairs = Pairs(studies.images, vocabulary.tokens(studies.reports), studies.labels)
     has_image = np.ones(len(fitted), bool)

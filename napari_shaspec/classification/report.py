@@ -19,7 +19,7 @@ from napari_shaspec.classification.methods import ONLY_IMAGE, Available, ShaSpec
 from napari_shaspec.classification.results import METHODS, Results, Row, available_name
 from napari_shaspec.io.atomic import staged
 
-PUBLISHED = {
+PUBLISHED: Mapping[str, Mapping[float, float]] = {
     "image": dict.fromkeys((5, 10, 15, 20), 92.35),
     "both": dict.fromkeys((5, 10, 15, 20), 98.22),
     "autoencoder": {5: 89.78, 10: 89.33, 15: 89.78, 20: 88.89},
@@ -92,7 +92,7 @@ def table(results: Results, rates: Sequence[float]) -> list[Line]:
             for available in method.tested:
                 found = _by_seed(results, row, available)
                 on_images = available == ONLY_IMAGE
-                published = PUBLISHED.get(name, {}).get(int(rate)) if available == method.tested[0] else None
+                published = PUBLISHED.get(name, {}).get(rate) if available == method.tested[0] else None
                 lines.append(
                     Line(
                         Row(name, rate),

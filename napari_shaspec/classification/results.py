@@ -142,7 +142,7 @@ def write_results(results: Results, folder: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row, score in _flat(results):
-        share = "" if row.sound_percent is None else f"{row.sound_percent:g}"
+        share = "" if row.sound_percent is None else repr(row.sound_percent).removesuffix(".0")
         numbers = f"{score.accuracy:.4f}", f"{score.validation_accuracy:.4f}", score.epoch
         writer.writerow((row.method, share, score.seed, available_name(score.available), *numbers))
     with replacing(folder / RUNS) as place:

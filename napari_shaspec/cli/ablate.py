@@ -64,6 +64,7 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
     workers: Annotated[int, typer.Option(help="Processes that load cases.", min=0)] = 1,
 ) -> None:
     """Train the variants of an ablation one after the other, and compare them on cases kept aside."""
+    from napari_shaspec.io.atomic import make_folder
     from napari_shaspec.io.cases import find_cases
     from napari_shaspec.training.ablation import Ablation, outcomes, run_variants, variants
     from napari_shaspec.training.ablation_tables import write_tables
@@ -77,7 +78,7 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
     unknown = [name for name in variant or () if name not in known]
     if unknown:
         raise ShaSpecError(f"a variant out of {', '.join(known)}", unknown[0], "Correct the name")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if folder is None:
         found: Sequence[CaseFiles] = _simulated(out / SIMULATED, cases, base.model.voxel_mm[0])
         aside = max(1, cases // 3)

@@ -10,7 +10,7 @@ import typer
 
 from napari_shaspec.cli.screen import progress_bar, say
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.io.atomic import staged
+from napari_shaspec.io.atomic import make_folder, staged
 
 
 def avmnist(  # noqa: PLR0913 (a command's options are its parameters)
@@ -20,7 +20,7 @@ def avmnist(  # noqa: PLR0913 (a command's options are its parameters)
         list[float] | None,
         typer.Option(help="Training pairs with sound, in percent; several behind one another.", show_default="5"),
     ] = None,
-    more_rates: Annotated[list[float] | None, typer.Argument(hidden=True)] = None,
+    more_rates: Annotated[list[float] | None, typer.Argument(hidden=True, metavar="[RATE...]")] = None,
     seeds: Annotated[int, typer.Option(help="Networks in each row, from seed 0.", min=2, max=1000)] = 10,
     methods: Annotated[
         str | None,
@@ -41,7 +41,7 @@ def avmnist(  # noqa: PLR0913 (a command's options are its parameters)
 
     if compute and plot:
         raise ShaSpecError("--compute or --plot", "both", "Run one after the other")
-    _make_folder(out)
+    make_folder(out)
     if compute:
         _measure(data, out)
         return
@@ -118,12 +118,3 @@ def _shares(rates: list[float]) -> list[float]:
         if not 1 <= rate <= 90:
             raise ShaSpecError("shares of pairs with sound from 1 to 90 %", f"{rate:g}", "Correct --rates")
     return sorted(set(rates))
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ShaSpecError(
-            f"a folder to write results to at {folder}", error.strerror or str(error), "Choose another name"
-        ) from error

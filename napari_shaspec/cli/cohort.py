@@ -48,7 +48,7 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
     from napari_shaspec.cohort.predictor import Job, Predictor
     from napari_shaspec.cohort.run import check_apart, run_cohort
     from napari_shaspec.cohort.table import CohortTable
-    from napari_shaspec.io.atomic import remove_leftovers
+    from napari_shaspec.io.atomic import make_folder, remove_leftovers
     from napari_shaspec.io.cases import find_cases
 
     if scheduler is not None and workers is not None:
@@ -60,7 +60,7 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
         usual = default_workers(_device(device))
         workers = workers or usual
     job = Job(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, device, precision.value, convention, smooth)
-    _make(out)
+    make_folder(out)
     with CohortTable(out / TABLE) as table:
         left = [files for files in cases if not table.is_finished(files, job.sha256, job.settings)]
         if len(left) < len(cases):
@@ -103,15 +103,6 @@ def _device(name: str) -> str:
     from napari_shaspec.inference.devices import choose_device
 
     return choose_device(name).type
-
-
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ShaSpecError(
-            f"a folder at {out}", error.strerror or str(error), "Choose another, or check permissions"
-        ) from error
 
 
 @contextmanager

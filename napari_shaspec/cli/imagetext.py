@@ -13,7 +13,7 @@ import typer
 from napari_shaspec.cli.options import Overwrite
 from napari_shaspec.cli.screen import progress_bar, say
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.io.atomic import check_output, replacing
+from napari_shaspec.io.atomic import check_no_input, check_output, replacing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,7 +58,9 @@ def imagetext(  # noqa: PLR0913 (a command's options are its parameters)
     unknown = [name for name in chosen if name not in METHODS]
     if unknown:
         raise ShaSpecError(f"methods out of {', '.join(METHODS)}", unknown[0], "Correct the name")
-    studies = read_studies(folder, reports or folder / "reports.csv", side)
+    table = reports or folder / "reports.csv"
+    check_no_input([out], [table])
+    studies = read_studies(folder, table, side)
     recipe = Recipe(missing_percent=missing, epochs=epochs)
     scores: list[_Score] = []
     for seed in range(seeds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,14 @@ class TileResult:
     total: int
 
 
+def doubtful_pieces(probabilities: NDArray[np.floating], sure: float, threshold: float = 0.5) -> NDArray[np.bool_]:
+    """Where what is connected and at or above the threshold reaches ``sure`` nowhere."""
+    pieces, count = ndimage.label(probabilities >= threshold, TWO_HOPS)
+    peaks = np.atleast_1d(ndimage.maximum(probabilities, pieces, np.arange(1, count + 1)))
+    doubtful: NDArray[np.bool_] = np.concatenate([[False], peaks < sure])[pieces]
+    return doubtful
+
+
 class Canvas:
     """Probabilities over a field of a working grid, averaged over coarse answer and overlapping tiles.
 
@@ -84,31 +93,37 @@ class Canvas:
         self._weighted[(slice(None), *place)] += weights * probabilities
         self._weights[place] += weights
 
-    def doubt(self, sure: float) -> Box | None:
-        """Hold pieces that no region is sure of anywhere just below one half; returns the box around them, if any.
+    def doubt(self, sure: float, sure_each: Sequence[float] = ()) -> Box | None:
+        """Hold pieces that are sure nowhere just below one half; returns the box around them, if any.
 
-        A piece is what is connected and at least one half in any region. What the network finds with a peak below
-        ``sure`` is mostly no tumour, so its voxels are less probable than they look one by one. They stay at the limit,
-        so that a lower threshold shows them all.
+        A piece is what is connected and at least one half, in any region or in one of them. What the network finds with
+        a peak below ``sure`` is mostly no tumour, so its voxels are less probable than they look one by one. They stay
+        at the limit, so that a lower threshold shows them all.
 
         Parameters
         ----------
         sure
-            The peak that a piece must reach, 0.5 to 1.
+            The peak that a piece of tumour must reach in some region, 0.5 to 1.
+        sure_each
+            The peak that a piece of each region must reach there, 0.5 to 1, or 0: then nothing is asked of it.
         """
-        highest = self.probabilities().amax(0).numpy()
-        pieces, count = ndimage.label(highest >= 0.5, TWO_HOPS)
-        if not count:
-            return None
-        peaks = np.atleast_1d(ndimage.maximum(highest, pieces, np.arange(1, count + 1)))
-        doubtful = np.concatenate([[False], peaks < sure])[pieces]
+        doubtful = doubtful_pieces(self.probabilities().amax(0).numpy(), sure)
+        self._hold(slice(None), doubtful)
+        for region, peak in enumerate(sure_each):
+            if peak:
+                pieces = doubtful_pieces(self.probabilities()[region].numpy(), peak)
+                self._hold(region, pieces)
+                doubtful |= pieces
         if not doubtful.any():
             return None
-        places = torch.from_numpy(doubtful)
-        self._weighted = torch.where(places, self._weighted.minimum(DOUBTFUL * self._weights), self._weighted)
         corners = np.argwhere(doubtful)
         start, stop = corners.min(0) + self.field.start, corners.max(0) + 1 + self.field.start
         return Box(tuple(start.tolist()), tuple(stop.tolist()))
+
+    def _hold(self, region: int | slice, places: NDArray[np.bool_]) -> None:
+        values = self._weighted[region]
+        limited = values.minimum(DOUBTFUL * self._weights)
+        self._weighted[region] = torch.where(torch.from_numpy(places), limited, values)
 
     def probabilities(self) -> Tensor:
         """(C, *field); 0 where nothing was put."""

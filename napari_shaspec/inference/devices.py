@@ -53,9 +53,13 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    if device is None or device.type not in working:
+    if device is None or device.type not in working or (device.index or 0) >= _count(device.type):
         raise ShaSpecError(f"a device out of auto, {', '.join(working)}", name, "Choose one that works on this machine")
     return device
+
+
+def _count(kind: str) -> int:
+    return torch.cuda.device_count() if kind == "cuda" else 1
 
 
 def fast_precision(device: torch.device) -> torch.dtype:

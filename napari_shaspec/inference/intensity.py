@@ -41,4 +41,5 @@ def normalise(image: Tensor, brain: Tensor, rule: Normalisation = Normalisation.
     low, median, high = torch.quantile(values, torch.tensor([0.2, 0.5, 0.8], device=values.device)).unbind()
     # Images of few grey levels can have equal percentiles; their standard deviation is then the better measure.
     spread = torch.where(high > low, (high - low) / (2 * 0.8416), values.std(correction=0).clamp(min=1e-6))
+    spread = torch.maximum(spread, 1e-5 * median.abs())  # what resampling rounds where an image holds one value
     return torch.where(brain, ((image - median) / spread).clamp(*CLAMP), 0.0)

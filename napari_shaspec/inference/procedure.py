@@ -49,6 +49,10 @@ class Procedure(Protocol):
         """What a piece of tumour must reach somewhere to be one; None where every probability counts as it is."""
 
     @property
+    def sure_each(self) -> tuple[float, ...]:
+        """The same for the pieces of each region by itself; 0 asks nothing of them."""
+
+    @property
     def cache_bytes(self) -> int:
         """Memory for the encodings of a whole case of the usual size."""
 
@@ -86,6 +90,7 @@ class CoarseToFine:
         self._stride = config.stride
         self._normalisation = config.normalisation
         self.sure = config.sure
+        self.sure_each = config.sure_each
 
     def notes(self, source: Volume) -> tuple[str, ...]:
         """Nothing: every grid is resampled."""

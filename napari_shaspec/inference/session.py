@@ -230,7 +230,7 @@ class Session:
     def _doubted(self, canvas: Canvas, stage: str, total: int) -> Iterator[TileResult]:
         """What changes when the picture is complete: whether a piece is sure anywhere cannot be seen before."""
         sure = self._procedure.sure
-        box = canvas.doubt(sure) if sure is not None else None
+        box = canvas.doubt(sure, self._procedure.sure_each) if sure is not None else None
         if box is not None:
             place, probabilities = canvas.on_source(box)
             yield TileResult(place, self._procedure.judged(probabilities), stage, total, total)
@@ -245,11 +245,14 @@ class Session:
         if modality not in self._prepared:
             grids = [self.coarse_grid] if self.fine_grid is self.coarse_grid else [self.coarse_grid, self.fine_grid]
             volume = self.case.images[modality]
-            if not np.isfinite(volume.data).all():  # files and layers were looked at; arrays of other programs were not
+            # Files and layers were looked at; arrays of other programs were not.
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(volume.data.astype(np.float32, copy=False)).all()
+            if not finite:
                 raise ShaSpecError(
-                    f"finite values in the {modality.title} of {self.case.name}",
+                    f"values in the {modality.title} of {self.case.name} that are finite as 32-bit numbers",
                     "some that are infinite or not a number: a single one would spread to the whole image",
-                    "Replace them first, as by numpy.nan_to_num",
+                    "Replace them first, as by numpy.nan_to_num, or scale them",
                 )
             images = self._procedure.prepare(volume, modality, grids)
             self._prepared[modality] = {each.spacing_mm: image for each, image in zip(grids, images, strict=True)}

@@ -46,6 +46,7 @@ class SlidingWindow:
     first_stage = "full"
     overlap = 0
     sure = None
+    sure_each = ()
 
     def __init__(self, config: ReleasedConfig) -> None:
         self._tile = config.tile

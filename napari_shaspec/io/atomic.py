@@ -46,6 +46,22 @@ def check_no_input(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
             raise ShaSpecError("an output apart from the case", f"{path}, a file of the case", "Choose another name")
 
 
+def make_folder(folder: Path) -> None:
+    """A folder for results, with those around it; one that is there is as good.
+
+    Raises
+    ------
+    ShaSpecError
+        If there is a file of that name, or no permission.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ShaSpecError(
+            f"a folder to write to at {folder}", error.strerror or str(error), "Choose another, or check permissions"
+        ) from error
+
+
 @contextmanager
 def staged(paths: Sequence[Path], *, overwrite: bool) -> Iterator[Mapping[Path, Path]]:
     """Lend a place beside each path to write to; all files move where they belong once all are complete.

@@ -6,28 +6,19 @@ Layouts: one folder for each case (BraTS, UCSF, UPENN, clinical exports) at any 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 
 from napari_shaspec.errors import ShaSpecError, nothing_at
 from napari_shaspec.io.assembly import assemble
-from napari_shaspec.io.outputs import NIFTI
+from napari_shaspec.io.folders import DEPTH, folders_in, nifti_files
 from napari_shaspec.io.patients import case_name, check_one_patient, doubt_about, folder_name
 from napari_shaspec.io.report import is_own_answer
 from napari_shaspec.modalities import Modality, file_stem, is_label_map, parse_modality, recognise
 from napari_shaspec.volume import Case
-
-DEPTH = 4
-"""Folders below the given one that are searched: HGG/case, or sub/ses/anat."""
-
-MOST_ENTRIES = 20_000
-"""Files and folders that are looked at, at most, to tell whether a folder holds images: a fraction of a second."""
 
 _CORRECTED = ("_bias", "_manuallycorrected")
 """What names say of an image without its bias field (UCSF-PDGM), and of a label map that an expert went over (TCGA)."""
@@ -165,7 +156,7 @@ def case_files(*paths: str | Path) -> CaseFiles:
     seen = [case for case in cases if case.refusal is None or not isinstance(case.refusal.__cause__, OSError)]
     cases = seen or cases  # a folder that cannot be looked into is no second case
     if not cases:
-        raise _nothing_found(str(folders[0]), _nifti_files(folders[0]))
+        raise _nothing_found(str(folders[0]), nifti_files(folders[0]))
     if len(cases) > 1:
         raise ShaSpecError(
             f"one case in {folders[0]}",
@@ -188,9 +179,9 @@ def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ShaSpecError(f"a folder of cases at {folder}", "none", "Check the path")
-    found = list(_search(folder, DEPTH))
+    found = list(_search(folder, DEPTH, beside=True))
     if not found:
-        raise _nothing_found(f"{folder} and the folders in it", _nifti_files(folder))
+        raise _nothing_found(f"{folder} and the folders in it", nifti_files(folder))
     names = Counter(case.name for case in found)
     # A table's rows must differ, so equal names (one patient, two visits) give way to the folders' names.
     return tuple(
@@ -213,50 +204,26 @@ def _distinct(cases: Iterable[CaseFiles]) -> Iterator[CaseFiles]:
         yield files if name == files.name else replace(files, name=name)
 
 
-def holds_nifti(folder: Path) -> bool:
-    """Whether a folder, or one below it as deep as a case may lie, holds a NIfTI file; no longer than a click may take.
+def _search(folder: Path, depth: int, *, beside: bool = False) -> Iterable[CaseFiles]:
+    """A folder that holds a recognised image is a case; of any other the folders in it are searched.
 
-    After `MOST_ENTRIES` the answer is no: so large a tree is some other format, or a whole archive.
+    With ``beside`` those of the first as well: a template among the folders of patients must not hide them.
     """
-    entries = islice(_entries_below(folder), MOST_ENTRIES)
-    return any(entry.name.lower().endswith(NIFTI) and not entry.name.startswith(".") for entry in entries)
-
-
-def _entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Level by level; not below hidden folders, nor below those that are an image of another format."""
-    level = [folder]
-    for _ in range(DEPTH + 1):
-        below: list[Path] = []
-        for entry in chain.from_iterable(map(_entries_in, level)):
-            yield entry
-            skipped = entry.name.startswith(".") or entry.name.lower().endswith((".zarr", ".n5"))
-            if not skipped and _holds(entry.is_dir):
-                below.append(Path(entry.path))
-        level = below
-
-
-def _entries_in(place: Path) -> Iterator[os.DirEntry[str]]:
-    """None of what is no folder, or cannot be looked into."""
-    with suppress(OSError), os.scandir(place) as entries:
-        yield from entries
-
-
-def _search(folder: Path, depth: int) -> Iterable[CaseFiles]:
-    """A folder that holds a recognised image is a case; of any other the folders in it are searched."""
     name = folder_name(folder.resolve())
     try:
-        files = _nifti_files(folder)
-        if any(recognise(path) for path in files):
-            own = tuple(path for path in files if is_label_map(path) and is_own_answer(path))
-            yield replace(_sorted_out([path for path in files if path not in own], name), own_answers=own)
-            return
-        inside = _listing(folder) if depth else []
+        files = nifti_files(folder)
+        # Whatever they are called: P1_flair_only.nii.gz holds what was made of the FLAIR image, and is none.
+        own = tuple(path for path in files if (is_label_map(path) or recognise(path)) and is_own_answer(path))
+        others = [path for path in files if path not in own]
+        if any(recognise(path) for path in others):
+            yield replace(_sorted_out(others, name), own_answers=own)
+            depth = depth if beside else 0
+        inside = folders_in(folder) if depth else []
     except ShaSpecError as error:
         yield CaseFiles(name, {}, refusal=error)
     else:
         for inner in inside:
-            if _holds(inner.is_dir) and not inner.name.startswith("."):
-                yield from _search(inner, depth - 1)
+            yield from _search(inner, depth - 1)
 
 
 def _of_files(files: list[Path]) -> CaseFiles:
@@ -310,35 +277,6 @@ def _superseded(files: Iterable[Path]) -> tuple[Path, ...]:
 def _folder_name(case: CaseFiles, folder: Path) -> str:
     inside = next(iter(case.images.values())).parent.relative_to(folder)
     return "_".join(part for part in inside.parts if part != "anat") or case.name
-
-
-def _nifti_files(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in _listing(folder)
-        # Names with a leading dot are none of ours; macOS leaves ._case_t1.nii.gz on foreign disks.
-        if path.name.lower().endswith(NIFTI)
-        and not path.name.startswith(".")
-        # A link to nothing is an image that was not fetched, not a missing modality: reading it says so.
-        and (_holds(path.is_file) or (path.is_symlink() and not _holds(path.exists)))
-    ]
-
-
-def _holds(check: Callable[[], bool]) -> bool:
-    """Whether it is so; a place that cannot be reached, such as a mount whose machine is gone, is nothing."""
-    try:
-        return check()
-    except OSError:
-        return False
-
-
-def _listing(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise ShaSpecError(
-            f"to look into the folder {folder}", error.strerror or str(error), "Check its permissions"
-        ) from error
 
 
 def _listed(paths: Iterable[Path], most: int = 6) -> str:

@@ -19,6 +19,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_no_input, check_output, replacing
 from napari_shaspec.io.orientation import affine_of, header_for
 from napari_shaspec.io.outputs import NIFTI
+from napari_shaspec.io.report import is_report
 from napari_shaspec.io.voxels import VoxelFile, open_voxels
 from napari_shaspec.regions import Label, from_convention, guess_convention
 from napari_shaspec.volume import Volume
@@ -105,20 +106,17 @@ def is_written_here(path: Path) -> bool:
 
 
 def check_no_stranger(outputs: Collection[Path], inputs: Collection[Path]) -> None:
-    """As `check_no_input`; nor is a NIfTI file of another program beside the inputs replaced: nobody means that.
+    """As `check_no_input`; nor is a file of another program beside the inputs replaced: nobody means that.
 
     Raises
     ------
     ShaSpecError
-        If an output is such a file, or one of the inputs.
+        If an output is such a file, NIfTI or JSON, or one of the inputs.
     """
     folders = {path.resolve().parent for path in inputs}
-    strangers = [
-        path
-        for path in outputs
-        if path.resolve().parent in folders and path.name.lower().endswith(NIFTI) and path.is_file()
-        if not is_written_here(path)
-    ]
+    beside = [path for path in outputs if path.resolve().parent in folders and path.is_file()]
+    strangers = [path for path in beside if path.name.lower().endswith(NIFTI) and not is_written_here(path)]
+    strangers += [path for path in beside if path.suffix.lower() == ".json" and not is_report(path)]
     check_no_input(outputs, [*inputs, *strangers])
 
 

@@ -26,6 +26,9 @@ VOXEL_RANGE_MM = (0.01, 50.0)
 MAX_EXTENT_MM = 1000.0
 """No image of a head is longer along an axis."""
 
+MOST_CODE, ALIGNED = 5, 2
+"""Codes of NIfTI end at 5; a higher one says as much as that there is a form, and is written as *aligned*."""
+
 _MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units: metre, millimetre, micrometre; unknown counts as mm
 _FORM_FIELDS = {
     "qform": ("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
@@ -82,18 +85,25 @@ def header_for(source: nib.Nifti1Header | None, affine: NDArray[np.float64], sha
             if int(source[f"{form}_code"]) <= 0 or _read(source, form) is not None:
                 for field in fields:
                     header[field] = source[field]
+                header[f"{form}_code"] = _code(source, form)
         if not (header["pixdim"][1:4] > 0).all():  # some writers leave 0, which other readers refuse
             header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0) / _mm_per_unit(header)
         return header
-    codes = (int(source["sform_code"]), int(source["qform_code"])) if source is not None else (2, 2)
-    sform_code, qform_code = codes if max(codes) > 0 else (2, 0)
+    codes = (_code(source, "sform"), _code(source, "qform")) if source is not None else (ALIGNED, ALIGNED)
+    sform_code, qform_code = codes if max(codes) > 0 else (ALIGNED, 0)
     header.set_xyzt_units("mm", "sec")
-    header.set_sform(affine, max(sform_code, 0))
-    header.set_qform(affine, max(qform_code, 0), strip_shears=True)
+    header.set_sform(affine, sform_code)
+    header.set_qform(affine, qform_code, strip_shears=True)
     sheared = corner_distance_mm(header.get_qform(), affine, shape) > FORM_TOLERANCE_MM
     if sform_code > 0 and sheared:  # a qform has no room for shears; the sform alone tells the truth
         header["qform_code"] = 0
     return header
+
+
+def _code(header: nib.Nifti1Header, form: str) -> int:
+    """Of a form, as it may be written."""
+    code = int(header[f"{form}_code"])
+    return max(code, 0) if code <= MOST_CODE else ALIGNED
 
 
 def _leads_to(header: nib.Nifti1Header, affine: NDArray[np.float64], shape: Sequence[int]) -> bool:

@@ -15,6 +15,23 @@ _SAYS_NO_PATIENT = {"bet", "brain", "ep", "head", "mni", "nav", "reg", "register
 """What names begin with that tells protocol or processing."""
 
 
+_VISIT = re.compile(
+    r"(?<=BraTS-[A-Z]{3}-\d{5})-\d{3}$"  # since 2023 the time point
+    r"|(?<=UPENN-GBM-\d{5})_\d{2}$"
+    r"|[\W_]+(?:fu|ses|session|tp|time_?point|visit|week|month)[\W_]*\d+[a-z]?(?:[\W_]\d+)*$",
+    re.IGNORECASE,
+)
+"""What names of cases end in where a patient was seen more than once."""
+
+
+def patient_of(name: str, images: Iterable[Path]) -> str:
+    """Whose case it is, by its name, or by the folder around it where the name tells the visit only."""
+    first = next(iter(images), None)
+    subject = "" if first is None else bids_entity(first, "sub")
+    patient = subject or _VISIT.sub("", "_" + name)[1:]
+    return patient or (name if first is None else first.resolve().parent.parent.name)
+
+
 def check_one_patient(files: Iterable[Path]) -> None:
     """Refuse files whose BIDS names say that they are of several patients, or visits.
 

@@ -93,6 +93,14 @@ class Report:
         return json.dumps({"format": FORMAT, **entries}, indent=2, ensure_ascii=False) + "\n"
 
 
+_KINDS: Mapping[type, tuple[str, ...]] = {
+    str: ("case", "statement", "stand_in_rule", "device", "precision"),
+    bool: ("smooth", "edited"),
+    dict: ("outputs", "versions"),
+}
+"""What the entries of a report are that nothing else is made of."""
+
+
 def read_report(path: Path) -> Report:
     """Read a report that `Report.to_json` wrote.
 
@@ -109,6 +117,12 @@ def read_report(path: Path) -> Report:
         LabelForm(entries["labels"])  # a ValueError for another
         if set(entries["thresholds"]) != {region.value for region in Region}:
             raise ValueError("thresholds of other regions")
+        if not all(0 <= float(value) <= 1 for value in entries["thresholds"].values()):
+            raise ValueError("thresholds that are no probabilities")
+        for kind, names in _KINDS.items():
+            wrong = [name for name in names if name in entries and not isinstance(entries[name], kind)]
+            if wrong:
+                raise ValueError(f"{wrong[0]} is no {kind.__name__}")
         return Report(
             **entries
             | {

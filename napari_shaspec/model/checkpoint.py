@@ -106,7 +106,13 @@ def attach_reliability(source: Path, reliability: Reliability, out: Path) -> Non
     _write(tensors, header | {"reliability": json.dumps(reliability.to_dict())}, out)
 
 
-def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path, sure: float | None = None) -> None:
+def shift_outputs(
+    source: Path,
+    thresholds: Mapping[str, float],
+    out: Path,
+    sure: float | None = None,
+    sure_each: Mapping[str, float] | None = None,
+) -> None:
     """Write our own weights once more, their output biases moved so that these probabilities become one half.
 
     The header says what was done, and adds it to an earlier shift. The file is in half precision, which rounds by one
@@ -116,8 +122,8 @@ def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path, sure
     ----------
     thresholds
         By output: the probability where a region begins best, from cases that were not trained on.
-    sure
-        For the configuration, as of `ModelConfig`; None leaves it.
+    sure, sure_each
+        For the configuration, as of `ModelConfig`, the latter by output, 0 for those that it lacks; None leaves them.
 
     Raises
     ------
@@ -129,6 +135,8 @@ def shift_outputs(source: Path, thresholds: Mapping[str, float], out: Path, sure
     config = ModelConfig.from_dict(_parsed(header, "config", source))
     if sure is not None:
         config = replace(config, sure=sure)
+    if sure_each is not None:
+        config = replace(config, sure_each=tuple(sure_each.get(name, 0.0) for name in config.outputs))
     outputs = config.outputs
     bias = "decoder.output.bias"
     shifts = torch.logit(torch.tensor([thresholds[name] for name in outputs]))

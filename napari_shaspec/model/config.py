@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -73,6 +73,9 @@ class ModelConfig:
     sure
         What a piece of tumour must reach somewhere to be one, from above 0.5 to below 1: such a piece is kept below one
         half otherwise. None: every probability counts as it is.
+    sure_each
+        The same for the pieces of each output by itself, in the order of outputs; 0 asks nothing of them, and an empty
+        tuple of none.
     """
 
     modalities: tuple[str, ...] = tuple(modality.value for modality in Modality)
@@ -86,24 +89,29 @@ class ModelConfig:
     substitution: Substitution = Substitution.MEAN
     normalisation: Normalisation = Normalisation.ROBUST
     sure: float | None = None
+    sure_each: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         # Out of a file both come as plain text.
         object.__setattr__(self, "substitution", _member(Substitution, self.substitution))
         object.__setattr__(self, "normalisation", _member(Normalisation, self.normalisation))
-        problems = {
-            "two or three spatial dimensions": self.spatial_dims in (2, 3),
-            "one or more modalities, each named once, without a dot": _are_names(self.modalities),
-            "one or more outputs, each named once, without a dot": _are_names(self.outputs),
-            "two or more levels of positive width": len(self.widths) > 1 and all(map(_is_count, self.widths)),
-            "one or more input channels": _is_count(self.in_channels),
-            "one or more convolutions at full resolution": _is_count(self.stem_convolutions),
-            "a positive finest voxel size and a coarsest, not below it": _is_range(self.voxel_mm),
-            "a probability between one half and 1 to be sure from, or none": self.sure is None or 0.5 < self.sure < 1,
-        }
-        for expected, holds in problems.items():
-            if not holds:
-                raise ShaSpecError(expected, repr(self), "Correct the model's configuration")
+        each = self.sure_each
+        sure_of_each = len(each) in (0, len(self.outputs)) and all(sure == 0 or 0.5 < sure < 1 for sure in each)
+        widths = len(self.widths) > 1 and all(map(_is_count, self.widths))
+        stem = _is_count(self.stem_convolutions)
+        sure = self.sure is None or 0.5 < self.sure < 1
+        conditions = (
+            ("two or three spatial dimensions", self.spatial_dims, self.spatial_dims in (2, 3)),
+            ("one or more modalities, each named once, without a dot", self.modalities, _are_names(self.modalities)),
+            ("one or more outputs, each named once, without a dot", self.outputs, _are_names(self.outputs)),
+            ("two or more levels of positive width", self.widths, widths),
+            ("one or more input channels", self.in_channels, _is_count(self.in_channels)),
+            ("one or more convolutions at full resolution", self.stem_convolutions, stem),
+            ("a positive finest voxel size and a coarsest, not below it", self.voxel_mm, _is_range(self.voxel_mm)),
+            ("a probability between one half and 1 to be sure from, or none", self.sure, sure),
+            ("such a probability, or 0, for each output, or for none", each, sure_of_each),
+        )
+        check_conditions(conditions, "Correct the model's configuration")
 
     @property
     def stride(self) -> int:
@@ -134,6 +142,20 @@ class ModelConfig:
             For an unknown or malformed entry.
         """
         return rebuilt(cls, values, "a ShaSpec model configuration", "Use a checkpoint written by napari-shaspec")
+
+
+def check_conditions(conditions: Iterable[tuple[str, object, bool]], advice: str) -> None:
+    """Raise for the first of (what is expected, what is there, whether it holds) that does not hold.
+
+    Raises
+    ------
+    ShaSpecError
+        With these words.
+    """
+    for expected, found, holds in conditions:
+        if not holds:
+            listed = ", ".join(map(str, found)) if isinstance(found, tuple) else str(found)
+            raise ShaSpecError(expected, listed or "none", advice)
 
 
 def rebuilt(kind: Callable[..., Config], values: Mapping[str, Any], expected: str, advice: str) -> Config:

@@ -19,7 +19,7 @@ def grows_from(config: ModelConfig, start: ModelConfig) -> bool:
     wide_enough = len(config.widths) == len(start.widths) and all(
         new >= old for new, old in zip(config.widths, start.widths, strict=True)
     )
-    return wide_enough and replace(start, widths=config.widths, sure=config.sure) == config
+    return wide_enough and replace(start, widths=config.widths, sure=config.sure, sure_each=config.sure_each) == config
 
 
 def first_network(config: ModelConfig, seed: int, start: ShaSpec | None = None) -> ShaSpec:

@@ -11,28 +11,12 @@ from numpy.typing import NDArray
 
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.controller import Controller
-from napari_shaspec.plugin.layers import (
-    CHANGED,
-    LayerSource,
-    Placement,
-    Role,
-    file_of,
-    guessed_modality,
-    is_moved,
-    role_of,
-    source_of,
-    with_note,
-    world_affine,
-)
+from napari_shaspec.plugin.layer_sources import LayerSources
+from napari_shaspec.plugin.layers import LayerSource, Placement, Role, file_of, guessed_modality, is_moved, role_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
-    from napari.utils.events import Event, EventEmitter
-
-
-TRANSFORMS = ("affine", "scale", "translate", "rotate", "shear")
-"""Events of a layer that say it lies elsewhere now."""
 
 
 class CaseLayers:
@@ -56,15 +40,12 @@ class CaseLayers:
     def __init__(self, viewer: ViewerModel, controller: Controller, changed: Callable[[], object]) -> None:
         self._viewer = viewer
         self._controller = controller
-        self._changed = changed
+        self._sources = LayerSources(changed)
         self._slots: dict[Modality, Layer] = {}
         self._reference: Layer | None = None
         self._seen: list[Layer] = []
-        self._watched: list[Layer] = []
         self._refused: dict[Layer, Modality] = {}
         self._told: tuple[dict[Modality, tuple[Layer, LayerSource]], LayerSource | None] = ({}, None)
-        self._sources: dict[Layer, tuple[object, NDArray[np.float64] | None, LayerSource]] = {}
-        self._assigned: set[Layer] = set()
 
     def candidates(self) -> list[Layer]:
         """Images that could be a modality."""
@@ -94,9 +75,8 @@ class CaseLayers:
             self._reference = None
         new = [layer for layer in (*candidates, *references) if layer not in self._seen]
         self._seen = [*candidates, *references]
-        self._watch([*filter(_may_become_a_modality, self._viewer.layers), *references])
-        self._sources = {layer: kept for layer, kept in self._sources.items() if layer in self._seen}
-        for layer in self._assigned & self._refused.keys() & set(candidates):
+        self._sources.watch([*filter(_may_become_a_modality, self._viewer.layers), *references])
+        for layer in self._sources.assigned & self._refused.keys() & set(candidates):
             self._slots.setdefault(self._refused.pop(layer), layer)
         guessed = {layer: guessed_modality(layer) for layer in new if layer in candidates}
         recognised = {layer: modality for layer, modality in guessed.items() if modality is not None}
@@ -106,10 +86,8 @@ class CaseLayers:
         self._fill_slots(recognised, folder)
         self._choose_reference([layer for layer in new if layer in references], [*others, *before])
         self._put_aside([*others, *before])
-        placed = self._slots.values()
-        self._refused = {
-            layer: lost for layer, lost in self._refused.items() if layer in self._watched and layer not in placed
-        }
+        here = set(self._sources.watched) - set(self._slots.values())
+        self._refused = {layer: lost for layer, lost in self._refused.items() if layer in here}
         self._hand_on()
         if folder is not None and others:
             self._controller.state.message = (
@@ -123,7 +101,7 @@ class CaseLayers:
         self._refused = {layer: lost for layer, lost in self._refused.items() if lost is not modality}
         if name is not None and name in self._viewer.layers:
             layer = self._viewer.layers[name]
-            self._sources.pop(layer, None)  # what was written into its array since is to be seen now
+            self._sources.forget(layer)
             self._slots = {other: kept for other, kept in self._slots.items() if kept is not layer}
             self._slots[modality] = layer
 
@@ -168,33 +146,9 @@ class CaseLayers:
 
     def close(self) -> None:
         """Let go of viewer and layers."""
-        self._watch([])
-        self._slots, self._seen, self._told, self._sources, self._refused = {}, [], ({}, None), {}, {}
-        self._assigned = set()
+        self._sources.close()
+        self._slots, self._seen, self._told, self._refused = {}, [], ({}, None), {}
         self._viewer = self._reference = None
-
-    def _watch(self, layers: list[Layer]) -> None:
-        """Hear when somebody puts other values into these layers, and into no others any more."""
-        for layer in self._watched:
-            if layer not in layers:
-                for heard in _value_events(layer):
-                    heard.disconnect(self._on_data)
-                for name in TRANSFORMS:
-                    getattr(layer.events, name).disconnect(self._on_place)
-        for layer in layers:
-            if layer not in self._watched:
-                for heard in _value_events(layer):
-                    heard.connect(self._on_data)
-                for name in TRANSFORMS:
-                    getattr(layer.events, name).connect(self._on_place)
-        self._watched = layers
-
-    def _on_place(self, event: Event) -> None:
-        self._changed()
-
-    def _on_data(self, event: Event) -> None:
-        self._assigned.add(event.source)
-        self._changed()
 
     def _hand_on(self) -> None:
         images: dict[Modality, tuple[Layer, LayerSource]] = {}
@@ -202,18 +156,18 @@ class CaseLayers:
             for modality in Modality:
                 if modality in self._slots:
                     layer = self._slots[modality]
-                    images[modality] = layer, self._source(layer)
+                    images[modality] = layer, self._sources.of(layer)
         except Exception:
             self._refused[self._slots.pop(modality)] = modality
             self._hand_on()
             raise
         try:
-            reference = None if self._reference is None else self._source(self._reference)
+            reference = None if self._reference is None else self._sources.of(self._reference)
         except Exception:
             self._reference = None
             self._hand_on()
             raise
-        self._assigned.clear()
+        self._sources.settle()
         if (images, reference) == self._told:
             # Perhaps one was renamed.
             self._controller.state.slots = {modality: layer.name for modality, (layer, _) in images.items()}
@@ -257,25 +211,6 @@ class CaseLayers:
             here = {self._folder(layer) for layer in self._slots.values()} - {None}
             self._reference = sorted(fitting, key=lambda layer: self._folder(layer) in here)[-1]
 
-    def _source(self, layer: Layer) -> LayerSource:
-        """Made once for a layer's data and place: those of other readers are copied and checked."""
-        kept = self._sources.get(layer)
-        # A file's own header says where its voxels lie; of all others the layer is what knows.
-        place = world_affine(layer) if role_of(layer) is None and layer.ndim == 3 else None
-        before = None if kept is None else kept[1]
-        moved = place is not None and before is not None and not np.array_equal(place, before)
-        if kept is None or moved or kept[0] is not layer.data or layer in self._assigned:
-            source = source_of(layer)
-            if role_of(layer) is Role.REFERENCE:
-                # Its layer holds a copy, so that the values themselves tell a stroke or undo from a mere redraw.
-                if kept is not None and np.array_equal(source.volume.data, kept[2].volume.data):
-                    source = kept[2]
-            elif kept is not None and not moved and kept[0] is layer.data:
-                source = with_note(source, CHANGED)  # as by `layer.data *= 2`, which leaves the array where it was
-            kept = self._sources[layer] = (layer.data, place, source)
-            self._assigned.discard(layer)
-        return kept[2]
-
     def _folder(self, layer: Layer) -> Path | str | None:
         """Where a layer comes from: its file's folder, or a case that was drawn; None if it tells of neither."""
         path = file_of(layer)
@@ -292,12 +227,6 @@ class CaseLayers:
 def _may_become_a_modality(layer: Layer) -> bool:
     """Whether it holds an image, of whatever shape, that is none of ours."""
     return type(layer).__name__ == "Image" and role_of(layer) in (None, Role.IMAGE)
-
-
-def _value_events(layer: Layer) -> list[EventEmitter]:
-    """What tells of other values: those assigned, and of labels strokes and, by a redraw, undo."""
-    events = layer.events
-    return [events.data, events.paint, events.set_data] if type(layer).__name__ == "Labels" else [events.data]
 
 
 def _others(axis: int) -> tuple[int, ...]:

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.outputs import NIFTI, LabelForm, Outputs
-from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import REVERSED
-from napari_shaspec.plugin.state import Result
+from napari_shaspec.plugin.state import Provenance
 from napari_shaspec.regions import Convention, check_name, to_convention
 from napari_shaspec.volume import Case, Volume
 
@@ -35,15 +34,20 @@ def older_files(path: Path, form: str, probabilities: bool) -> list[Path]:
     return _outputs(path, form, probabilities).older()
 
 
-def feature_files(path: Path, form: str, maps: Mapping[Modality, Image]) -> dict[Path, Volume]:
+def feature_files(path: Path, form: str, maps: Mapping[str, Image]) -> dict[Path, Volume]:
     """Feature maps as they are shown now, by the files that they go to: layers are read on napari's thread only.
 
     ``seg.nii.gz`` gives ``seg_shared_FLAIR.nii.gz``; colours become three volumes, ``_1`` to ``_3``.
+
+    Parameters
+    ----------
+    maps
+        By what they were called when they came: what somebody calls the layer may be no name of a file.
     """
     outputs = _outputs(path, form, probabilities=False)
     files: dict[Path, Volume] = {}
-    for layer in maps.values():
-        name = "_".join(layer.name.replace("(", "").replace(")", "").split())
+    for title, layer in maps.items():
+        name = "_".join(title.replace("(", "").replace(")", "").split())
         affine = np.asarray(layer.affine.affine_matrix)[-4:, -4:][np.ix_(REVERSED, REVERSED)]
         data = np.asarray(layer.data)
         if layer.rgb:
@@ -58,10 +62,10 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
     path: Path,
     form: str,
     case: Case,
-    result: Result,
+    made: Provenance,
     labels: NDArray[np.uint8],
     *,
-    probabilities: bool = False,
+    probabilities: NDArray[np.float32] | None = None,
     pictures: Mapping[Path, Volume] | None = None,
 ) -> list[Path]:
     """Write labels, and a report beside them; existing files are replaced.
@@ -69,7 +73,9 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
     Parameters
     ----------
     labels
-        As they are in the layer, perhaps edited since ``result``.
+        As they are in the layer, perhaps edited since they were ``made``.
+    probabilities
+        To write too, (3, X, Y, Z).
     pictures
         Feature maps to write too, as `feature_files` gives them.
 
@@ -83,23 +89,23 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
     from napari_shaspec.io.nifti import check_no_stranger, write_volume
 
     pictures = pictures or {}
-    outputs = _outputs(path, form, probabilities)
-    check_no_stranger(planned_files(path, form, probabilities, pictures), case.all_files)
+    outputs = _outputs(path, form, probabilities is not None)
+    check_no_stranger([*outputs.files(), *pictures], case.all_files)
     report = describe(
         case,
-        result.prediction.available,
-        result.checkpoint,
-        result.device,
+        made.available,
+        made.checkpoint,
+        made.device,
         "auto",
-        result.thresholds,
-        smooth=result.smooth,
-        edited=not np.array_equal(labels, result.labels),
-        notes=result.notes,
+        made.thresholds,
+        smooth=made.smooth,
+        edited=not np.array_equal(labels, made.labels),
+        notes=made.notes,
     )
-    files = export(outputs, case.grid, labels, result.prediction.probabilities, report, overwrite=True)
     with staged(list(pictures), overwrite=True) as places:
         for file, volume in pictures.items():
             write_volume(volume, places[file])
+        files = export(outputs, case.grid, labels, probabilities, report, overwrite=True)  # all, or none
     return [*files, *pictures]
 
 
@@ -128,14 +134,14 @@ def write_alone(grid: Volume, labels: NDArray[np.integer], path: Path, conventio
     write_volume(grid.with_data(to_convention(labels, convention)), path, overwrite=True)
 
 
-def save_function(case: Case, result: Result | None) -> SaveLabels:
+def save_function(case: Case, made: Provenance | None) -> SaveLabels:
     """What *File > Save* does with the network's labels: the files of the export form, with whatever is described."""
 
     def save(path: Path, convention: Convention, labels: NDArray[np.uint8]) -> list[Path]:
-        if result is None:
+        if made is None:
             return export_unfinished(path, convention.value, case, labels)
         _check_unasked(path, planned_files(path, convention.value, probabilities=False, pictures={}))
-        return export_result(path, convention.value, case, result, labels)
+        return export_result(path, convention.value, case, made, labels)
 
     return save
 

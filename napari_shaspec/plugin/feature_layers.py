@@ -46,6 +46,7 @@ class FeatureLayers:
         self._viewer = viewer
         self.maps: dict[Modality, Image] = {}
         self.outlines: dict[Modality, Labels] = {}
+        self._titles: dict[Modality, str] = {}
         self._order_before: list[Layer] | None = None
         self._grid_before: tuple[bool, int, tuple[int, int]] = (False, 1, (-1, -1))
         self._named: list[Layer] = []  # those whose names are shown for the grid only
@@ -55,6 +56,10 @@ class FeatureLayers:
     def shown(self) -> bool:
         """Whether there are any."""
         return bool(self.maps)
+
+    def by_title(self) -> dict[str, Image]:
+        """The maps by kind and modality, whatever somebody calls their layers."""
+        return {self._titles[modality]: layer for modality, layer in self.maps.items()}
 
     def show(self, choice: FeatureChoice, maps: Mapping[Modality, FeatureMap | None], labels: Labels | None) -> None:
         """Add the layers, or bring those that are there up to date.
@@ -71,6 +76,7 @@ class FeatureLayers:
                 self._remove(modality)
                 continue
             name = f"{choice.kind} {modality.title}" + (" (stand-in)" if picture.stand_in else "")
+            self._titles[modality] = name
             self._show_map(modality, name, choice, picture)
             if labels is not None:
                 self._show_outline(modality, name, labels)
@@ -82,6 +88,11 @@ class FeatureLayers:
         for layer in self.outlines.values():
             if layer.visible:
                 layer.refresh()
+
+    def remove_outlines(self) -> None:
+        """The labels are gone."""
+        for outline in list(self.outlines.values()):
+            self._viewer.layers.remove(outline)
 
     def arrange(self, image: Layer | None, labels: Layer | None) -> None:
         """Show the grid: the labelled image first, then the maps; zoom and grid are the user's from then on."""

@@ -109,7 +109,8 @@ class Jobs:
         labels = labels.copy()
 
         def work(cancelled: Event) -> Iterator[tuple[list[Path], list[Path]]]:
-            files = export_result(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
+            shares = result.prediction.probabilities if probabilities else None
+            files = export_result(path, form, case, result, labels, probabilities=shares, pictures=pictures)
             yield files, older_files(path, form, probabilities)
 
         self._exporting.run(work)

@@ -8,6 +8,7 @@ patient's right is on the left of the screen, the front at the top.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -72,6 +73,8 @@ class LayerSource:
         What the layer is for.
     stamp
         What `file_stamp` said of the file before it was read.
+    checksum
+        Of the values as they were read, where the layer shows that very memory; None where nobody has taken it.
     """
 
     volume: Volume
@@ -80,6 +83,7 @@ class LayerSource:
     notes: tuple[str, ...] = ()
     role: Role = Role.IMAGE
     stamp: str = ""
+    checksum: int | None = None
 
     @property
     def changed(self) -> bool:
@@ -167,7 +171,7 @@ def image_layer(source: LayerSource, name: str, *, visible: bool = True) -> Laye
         "colormap": "gray",
         "contrast_limits": (darkest, max(brightest, float(np.nextafter(np.float32(darkest), np.float32(np.inf))))),
         "visible": visible,
-        "metadata": {TAG: source},
+        "metadata": {TAG: replace(source, checksum=_checksum(volume.data))},
     }
     return placement.to_display(volume.data), look | placement.keywords(), "image"
 
@@ -194,9 +198,13 @@ def source_of(layer: Layer) -> LayerSource:
     source = _tagged(layer)
     if source is not None and Placement.of(source.volume).to_display(source.volume.data).shape == layer.data.shape:
         shown = Placement.of(source.volume).to_file(np.asarray(layer.data))
-        if _is_same_view(shown, source.volume.data) or np.array_equal(shown, source.volume.data):
+        if _is_same_view(shown, source.volume.data):
+            same = source.checksum in (None, _checksum(shown))
+        else:
+            same = np.array_equal(shown, source.volume.data)
+        if same:
             return source
-        # Somebody has put other values in its place, and those are what is on the screen.
+        # Somebody has put other values in its place, or written into it, and those are what is on the screen.
         changed = _checked(shown, layer.name, source.role)
         return with_note(replace(source, volume=source.volume.with_data(changed)), CHANGED)
     data = np.asarray(layer.data)
@@ -273,6 +281,10 @@ def _is_same_view(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """Whether both are the same numbers of the same memory; a mirrored view only shares them."""
     places = [(array.__array_interface__["data"], array.strides, array.shape, array.dtype) for array in (one, other)]
     return places[0] == places[1]
+
+
+def _checksum(data: NDArray[Any]) -> int:
+    return zlib.crc32(data.ravel(order="K").data)
 
 
 def _checked(data: NDArray[Any], name: str, role: Role) -> NDArray[Any]:

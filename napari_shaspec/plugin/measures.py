@@ -61,7 +61,7 @@ class Measures:
         if labels is None or result is None:
             self._state.message = "There are no labels to pin yet: predict first."
             return
-        self._state.pinned = Pinned(labels.copy(), dict(self._state.volumes_ml), result.prediction.available)
+        self._state.pinned = Pinned(labels.copy(), dict(self._state.volumes_ml), result.available)
 
     def unpin(self) -> None:
         """Stop comparing."""

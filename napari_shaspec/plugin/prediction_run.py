@@ -81,8 +81,17 @@ def prediction_steps(
     if cancelled.is_set():
         return
     prediction = Prediction(probabilities, grid, asked.available)
-    seconds, notes = time.perf_counter() - asked.began, run_notes(session)
-    yield Result(prediction, labels, seconds, session.device, checkpoint, post.thresholds, post.smooth, notes)
+    yield Result(
+        labels=labels,
+        available=asked.available,
+        checkpoint=checkpoint,
+        device=session.device,
+        thresholds=post.thresholds,
+        smooth=post.smooth,
+        notes=run_notes(session),
+        prediction=prediction,
+        seconds=time.perf_counter() - asked.began,
+    )
 
 
 def postprocessing_steps(result: Result, post: Postprocessing, cancelled: Event) -> Iterator[Result]:

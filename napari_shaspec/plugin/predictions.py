@@ -197,7 +197,7 @@ class Predictions:
     def _catch_up(self) -> bool:
         """While it is live, predict again if the labels are of another subset or network; whether that was so."""
         state, result = self._state, self._state.result
-        same = result is not None and (result.prediction.available, result.checkpoint.sha256) == (
+        same = result is not None and (result.available, result.checkpoint.sha256) == (
             state.available,
             state.network,
         )

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_shaspec.io.cases import case_files, holds_nifti
+from napari_shaspec.io.cases import case_files
+from napari_shaspec.io.folders import holds_nifti
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.io.outputs import NIFTI
 from napari_shaspec.io.report import file_stamp

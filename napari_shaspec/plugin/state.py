@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,36 +30,53 @@ class Status(StrEnum):
     RUNNING = "predicting"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Result:
-    """A finished prediction and the labels that were made of it.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Provenance:
+    """Labels as the network gave them, and what a report tells of how they were made.
 
     Parameters
     ----------
-    prediction
-        With its probabilities, which thresholds and smoothing are applied to.
     labels
-        (X, Y, Z) of `Label`, in file order, as the network gave them; the layer's may have been edited since.
-    seconds
-        From request to result.
-    device
-        Where the network ran.
+        (X, Y, Z) of `Label`, in file order; the layer's may have been edited since.
+    available
+        The modalities that the network was given.
     checkpoint
         The network.
+    device
+        Where it ran.
     thresholds, smooth
         What made labels of probabilities.
     notes
         What happened on the way: a device that was full.
     """
 
-    prediction: Prediction
     labels: NDArray[np.uint8]
-    seconds: float
-    device: str
+    available: frozenset[Modality]
     checkpoint: Checkpoint
+    device: str
     thresholds: Mapping[Region, float]
     smooth: bool
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Result(Provenance):
+    """A finished prediction.
+
+    Parameters
+    ----------
+    prediction
+        With its probabilities, which thresholds and smoothing are applied to.
+    seconds
+        From request to result.
+    """
+
+    prediction: Prediction
+    seconds: float
+
+    def provenance(self) -> Provenance:
+        """Without the probabilities, 100 MB of a BraTS case: labels that somebody keeps need no more."""
+        return Provenance(**{each.name: getattr(self, each.name) for each in fields(Provenance)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

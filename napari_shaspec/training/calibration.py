@@ -1,8 +1,8 @@
 """Where a region should begin: the probability at which Dice is best on simulated cases kept out of training.
 
 Dice losses pay for tumour that is doubtful, so a network trained with them marks more than what makes its Dice best.
-Each region is looked at by itself, and probabilities as a session blends them, so that after calibration the best
-threshold is about one half and not exactly.
+Each region is looked at by itself, with what is asked of its pieces, and probabilities as a session blends them, so
+that after calibration the best threshold is about one half and not exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
+from napari_shaspec.inference.canvas import doubtful_pieces
 from napari_shaspec.inference.session import Session
 from napari_shaspec.modalities import Modality, nonempty_subsets
 from napari_shaspec.model.checkpoint import load_checkpoint, shift_outputs
@@ -34,6 +36,10 @@ AS_GOOD = 0.005
 SURE = 0.6
 """What a piece of tumour must reach somewhere: most that is found with less is none, and most that is found with more
 is some, on simulated cases kept out of training (docs/results.md)."""
+
+SURE_EACH = {Region.ET.value: 0.74}
+"""The same for the pieces of one region by itself, in its own probability once it begins at one half. Rims that enhance
+are thin and fade, so their best threshold is low, and bright vessels and dura reach that, too, but no such peak."""
 
 VOXEL_MM = 2.0
 """Of the cases; a session resamples them to what the network wants."""
@@ -108,7 +114,12 @@ def dice_curves(
         truth = labels_to_masks(case.truth.data.astype(np.uint8))
         session = Session(model, case, device=device, precision=precision)
         for row, subset in enumerate(subsets):
-            scores[number, row] = dice_by_threshold(session.predict(subset).probabilities, truth)
+            probabilities = session.predict(subset).probabilities
+            scores[number, row] = dice_by_threshold(probabilities, truth)
+            for channel, region in enumerate(Region):
+                if region.value in SURE_EACH:
+                    peak = SURE_EACH[region.value]
+                    scores[number, row, :, channel] = dice_of_pieces(probabilities[channel], truth[channel], peak)
         if progress is not None:
             progress(number + 1, cases)
     return Curves(scores.mean((0, 1)), scores[:, -1].mean(0))
@@ -140,6 +151,37 @@ def dice_by_threshold(probabilities: NDArray[np.floating], truth: NDArray[np.boo
     return scores
 
 
+def dice_of_pieces(probabilities: NDArray[np.floating], truth: NDArray[np.bool_], sure: float) -> NDArray[np.float64]:
+    """Dice of a region at each threshold where its pieces must be sure.
+
+    Parameters
+    ----------
+    probabilities, truth
+        (X, Y, Z) of one region.
+    sure
+        The peak that a piece must reach, once the threshold is shifted to one half.
+
+    Returns
+    -------
+    ndarray
+        (T,), 0 to 1, in the order of `THRESHOLDS`.
+    """
+    found = probabilities >= THRESHOLDS[0]
+    beyond = np.count_nonzero(truth & ~found)
+    corners = np.argwhere(found)
+    if not len(corners):
+        return np.full(len(THRESHOLDS), float(beyond == 0))
+    box = tuple(slice(start, stop) for start, stop in zip(corners.min(0), corners.max(0) + 1, strict=True))
+    values, mask = probabilities[box], truth[box]
+    scores = np.zeros(len(THRESHOLDS))
+    for place, threshold in enumerate(THRESHOLDS):
+        peak = expit(logit(sure) + logit(threshold))
+        kept = (values >= threshold) & ~doubtful_pieces(values, peak, threshold)
+        total = np.count_nonzero(kept) + np.count_nonzero(truth)
+        scores[place] = 1.0 if total == 0 else 2 * np.count_nonzero(kept & mask) / total
+    return scores
+
+
 def calibrate(  # noqa: PLR0913 (as of `dice_curves`)
     sources: Sequence[Path],
     out: Path,
@@ -156,8 +198,8 @@ def calibrate(  # noqa: PLR0913 (as of `dice_curves`)
     Parameters
     ----------
     sources
-        Weights of our own networks. The best has the highest `Curves.score`, the first of equals; pieces need not be
-        sure for that.
+        Weights of our own networks. The best has the highest `Curves.score`, the first of equals; for that, pieces of
+        tumour need not be sure, and those of each region need to.
     out
         The new file, over an older one of that name.
     cases, device, precision, subsets
@@ -184,5 +226,5 @@ def calibrate(  # noqa: PLR0913 (as of `dice_curves`)
 
         measured.append(dice_curves(load_checkpoint(source).model, cases, device, precision, told, subsets))
     best, curves = max(zip(sources, measured, strict=True), key=lambda pair: pair[1].score)
-    shift_outputs(best, curves.best(), out, SURE)
+    shift_outputs(best, curves.best(), out, SURE, SURE_EACH)
     return curves

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.model.config import ModelConfig
+from napari_shaspec.model.config import ModelConfig, check_conditions
 from napari_shaspec.model.objective import ALPHA, BETA, AlignmentLoss
 
 
@@ -153,42 +152,27 @@ class TrainConfig:
     def __post_init__(self) -> None:
         stride = self.model.stride
         counts = (self.steps, self.batch, self.draws, self.warmup_steps, self.validation_steps, self.validation_cases)
-        amounts = (
-            self.subsets,
-            self.all_steps,
-            self.calibration_cases,
-            self.checkpoint_steps,
-            self.picture_steps,
-        )
+        amounts = (self.subsets, self.all_steps, self.calibration_cases, self.checkpoint_steps, self.picture_steps)
         weights = (self.alpha, self.beta, self.deep_supervision, self.weight_decay, self.gradient_clip)
+        of_cases = (self.coarse_start, self.coarse_share, self.tumour_free_share, self.tumour_share)
+        shares = (*of_cases, self.momentum, self.ema_decay)
         sides = (*self.patch, *self.coarse_patch)
-        problems = {
-            "at least one step, case and validation": min(counts) >= 1,
-            "numbers of steps and subsets of at least 0": min(amounts) >= 0,
-            "weights of DAO, DCO, deep supervision, decay and clipping of at least 0": min(weights) >= 0,
-            "a learning rate above 0": self.learning_rate > 0,
-            "shares and decays from 0 to 1": all(
-                0 <= share <= 1
-                for share in (
-                    self.coarse_start,
-                    self.coarse_share,
-                    self.tumour_free_share,
-                    self.tumour_share,
-                    self.momentum,
-                    self.ema_decay,
-                )
-            ),
-            f"dedicated modalities out of {', '.join(self.model.modalities)}, each named once": (
-                set(self.dedicated) <= set(self.model.modalities) and len(set(self.dedicated)) == len(self.dedicated)
-            ),
-            "three sides of each patch": len(self.patch) == len(self.coarse_patch) == 3,
-            f"patch sides that are multiples of {stride} and at least {2 * stride}": all(
-                side % stride == 0 and side >= 2 * stride for side in sides
-            ),
-        }
-        for expected, holds in problems.items():
-            if not holds:
-                raise ShaSpecError(expected, repr(self), "Correct the training configuration")
+        three = len(self.patch) == len(self.coarse_patch) == 3
+        known = set(self.dedicated) <= set(self.model.modalities) and len(set(self.dedicated)) == len(self.dedicated)
+        divided = all(side % stride == 0 and side >= 2 * stride for side in sides)
+        weighed = "weights of DAO, DCO, deep supervision, decay and clipping of at least 0"
+        named = f"dedicated modalities out of {', '.join(self.model.modalities)}, each named once"
+        conditions = (
+            ("at least one step, case and validation", counts, min(counts) >= 1),
+            ("numbers of steps and subsets of at least 0", amounts, min(amounts) >= 0),
+            (weighed, weights, min(weights) >= 0),
+            ("a learning rate above 0", self.learning_rate, self.learning_rate > 0),
+            ("shares and decays from 0 to 1", shares, all(0 <= share <= 1 for share in shares)),
+            (named, self.dedicated, known),
+            ("three sides of each patch", (self.patch, self.coarse_patch), three),
+            (f"patch sides that are multiples of {stride} and at least {2 * stride}", sides, divided),
+        )
+        check_conditions(conditions, "Correct the training configuration")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
@@ -201,7 +185,7 @@ def continued(config: TrainConfig, model: ModelConfig) -> TrainConfig:
     Single modalities are decoded from the first step on, and coarse steps are as many as at the end of a run. Whether
     pieces must be sure was found out for the old weights, so the new ones begin without.
     """
-    return replace(config, model=replace(model, sure=None), all_steps=0, coarse_start=config.coarse_share)
+    return replace(config, model=replace(model, sure=None, sure_each=()), all_steps=0, coarse_start=config.coarse_share)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.io.cases import CaseFiles
+from napari_shaspec.io.patients import patient_of
 from napari_shaspec.io.text import write_text
 
 TRAIN, VALIDATION = "train", "validation"
@@ -22,24 +24,36 @@ Split = tuple[list[CaseFiles], list[CaseFiles]]
 
 
 def split_cases(cases: Sequence[CaseFiles], seed: int) -> Split:
-    """Cases with label maps for training and for validation: a tenth, at least one, for the latter.
+    """Cases with label maps for training and for validation: about a tenth, at least one, for the latter.
+
+    All visits of a patient are in one part, or what is validated would have been trained on.
 
     Raises
     ------
     ShaSpecError
-        For fewer than two cases with a label map, or for a case that is none.
+        For fewer than two patients with a label map, or for a case that is none.
     """
     for files in cases:
         if files.refusal_to_compare is not None:
             raise files.refusal_to_compare
     labelled = [files for files in cases if files.truth is not None]
-    if len(labelled) < 2:
+    patients = [patient_of(files.name, files.images.values()) for files in labelled]
+    if len(set(patients)) < 2:
         raise ShaSpecError(
-            "at least two cases with a label map", f"{len(labelled)}", "Add cases, or label maps named like case_seg"
+            "at least two patients with a label map",
+            f"{len(labelled)} cases of {len(set(patients))}",
+            "Add cases, or label maps named like case_seg",
         )
     order = np.random.default_rng(seed).permutation(len(labelled))
     held_out = max(1, round(len(labelled) / 10))
-    return [labelled[place] for place in order[held_out:]], [labelled[place] for place in order[:held_out]]
+    drawn: set[str] = set()
+    for place in order:
+        fits = len(drawn) < len(set(patients)) - 1
+        if fits and sum(patient in drawn for patient in patients) < held_out:
+            drawn.add(patients[place])
+    parts = ([labelled[place] for place in order if (patients[place] in drawn) is aside] for aside in (False, True))
+    training, validation = parts
+    return training, validation
 
 
 def write_split(split: Split, path: Path) -> None:
@@ -57,6 +71,8 @@ def write_split(split: Split, path: Path) -> None:
 
 def read_split(path: Path, cases: Sequence[CaseFiles]) -> Split:
     """Look up the names of a split among the cases of a folder; cases that it does not name take no part.
+
+    Warns of patients who are in both parts.
 
     Raises
     ------
@@ -90,6 +106,15 @@ def read_split(path: Path, cases: Sequence[CaseFiles]) -> Split:
             "Add label maps named like case_seg.nii.gz, or take these cases out",
         )
     train, validation = ([known[name] for name in part] for part in names)
+    in_both = sorted(
+        {patient_of(files.name, files.images.values()) for files in train}
+        & {patient_of(files.name, files.images.values()) for files in validation}
+    )
+    if in_both:
+        warnings.warn(
+            f"{path.name} trains and validates on {_listed(in_both)}: what is validated has been trained on",
+            stacklevel=2,
+        )
     return train, validation
 
 

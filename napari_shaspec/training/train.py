@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import check_precision, choose_device, fast_precision, in_fast_layout
-from napari_shaspec.io.atomic import remove_leftovers
+from napari_shaspec.io.atomic import make_folder, remove_leftovers
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import Checkpoint, load_checkpoint
@@ -175,7 +175,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
             "the kind of device to train on several of them", hardware.device, f"Give {chosen.type}, without a number"
         )
     parts = _split(config, cases, split or out / SPLIT) if cases else None
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if _is_first_process():
         remove_leftovers(out)  # of a start that was killed while it wrote
     lightning.seed_everything(config.seed, verbose=False)

@@ -56,7 +56,7 @@ class ExportRequest:
         if self._jobs.exporting:
             self._jobs.tell("The files before are still being written: wait for their message.")
             return
-        pictures = feature_files(path, form, self._features.maps if features else {})
+        pictures = feature_files(path, form, self._features.by_title() if features else {})
         existing = [each.name for each in planned_files(path, form, probabilities, pictures) if each.exists()]
         if existing and not self._confirm(f"Replace {', '.join(existing)}?"):
             return

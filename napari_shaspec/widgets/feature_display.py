@@ -47,6 +47,7 @@ class FeatureDisplay:
         self._shown_of: tuple[frozenset[Modality], str] = (frozenset(), "")
         panel.shown.connect(self.show)
         panel.grid_changed.connect(self._arrange)
+        overlay.cleared.connect(self._on_cleared)
         self._state = controller.state
         self._listening = self._state.listen(
             case=self._on_case, available=self._on_available, status=self._on_status, result=self._on_result
@@ -81,6 +82,11 @@ class FeatureDisplay:
         if self._state.case is None:
             self._layers.remove()  # of another case; what was asked for comes with the labels of the next one
             self._waiting = False
+
+    def _on_cleared(self) -> None:
+        if self._layers.outlines:
+            self._layers.remove_outlines()
+            self._arrange()
 
     def _on_available(self, *_: object) -> None:
         if not self._state.live:  # else they come with the prediction
@@ -118,6 +124,7 @@ class FeatureDisplay:
     def close(self) -> None:
         """What comes from now on is not shown; the layers stay with the user."""
         self._closed = True
+        self._overlay.cleared.disconnect(self._on_cleared)
         self._state.forget(self._listening)
         self._layers.close()
 

@@ -148,12 +148,12 @@ class RegionsPanel(QWidget):
         self.table.setFixedHeight(
             self._header.sizeHint().height() + sum(self.table.rowHeight(row) for row in range(len(Region))) + 4
         )
-        labelled = bool(state.volumes_ml)
-        self.pin.setEnabled(labelled)
+        finished = bool(state.volumes_ml) and state.result is not None
+        self.pin.setEnabled(finished)
         self.pin.setToolTip(
             "Keep the present labels to compare the next ones with"
-            if labelled
-            else "There are no labels to keep: predict first"
+            if finished
+            else "There are no finished labels to keep: predict first"
         )
         self.unpin.setEnabled(state.pinned is not None)
         self.unpin.setToolTip("Stop comparing" if state.pinned is not None else "Nothing is pinned")

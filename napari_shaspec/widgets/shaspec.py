@@ -237,8 +237,9 @@ class ShaSpecWidget(Dock):
 
     def _renew_export(self) -> None:
         """What *File > Save* writes: of the present case, and without a report where no result is finished."""
-        if self.state.case is not None:
-            self.overlay.set_export(save_function(self.state.case, self.state.result))
+        case, result = self.state.case, self.state.result
+        if case is not None:
+            self.overlay.set_export(save_function(case, None if result is None else result.provenance()))
 
     def _show_layers_of_result(self) -> None:
         for region, box in self.overlay_panel.shown.items():

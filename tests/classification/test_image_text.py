@@ -187,6 +187,23 @@ def test_split_is_stratified_and_disjoint() -> None:
     assert (~split.has_image).sum() == round(0.3 * len(parts[0]))
 
 
+def test_studies_with_one_report_are_in_one_part() -> None:
+    """Two views of each patient; and a phrase that so many reports consist of is too much for test and validation."""
+    views = generated(60, 6)
+    twice = Studies(
+        torch.arange(140.0)[:, None, None, None],
+        [*views.reports, *(report.upper() + " " for report in views.reports), *["no acute finding"] * 20],
+        torch.cat([views.labels, views.labels, torch.zeros(20)]),
+    )
+    split = split_studies(twice, 30, seed=1)
+    parts = [part.images.flatten().int().tolist() for part in (split.fitted, split.validation, split.test)]
+    assert sorted([*parts[0], *parts[1], *parts[2]]) == list(range(140))
+    patients = [{min(place % 60, place) if place < 120 else 120 for place in part} for part in parts]
+    assert sum(map(len, patients)) == 61
+    assert 120 in patients[0]
+    assert 20 <= len(parts[2]) <= 28
+
+
 def test_the_command_writes_every_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_folder(tmp_path / "data", generated(60, 5))
     arguments = ["imagetext", str(folder), "--out", str(tmp_path / "auc.csv"), "--epochs", "1", "--side", "16"]
@@ -197,6 +214,10 @@ def test_the_command_writes_every_score(tmp_path: Path, capsys: pytest.CaptureFi
     assert rows == [("image only", "image"), ("text only", "text"), *both]
     assert "| ShaSpec | text |" in capsys.readouterr().out
     assert run([*arguments, "--overwrite", "--methods", "resnet"]) == 1
+    table = folder / "reports.csv"
+    before = table.read_bytes()
+    assert run(["imagetext", str(folder), "--out", str(table), "--epochs", "1", "--side", "16", "--overwrite"]) == 1
+    assert table.read_bytes() == before
     assert "found resnet" in capsys.readouterr().err
 
 

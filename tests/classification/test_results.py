@@ -34,7 +34,11 @@ def test_rows_of_bounds_are_trained_once() -> None:
 
 
 def test_results_survive_the_file(tmp_path: Path) -> None:
-    results = {Row("image", None): scores([90.25, 91.5]), SHASPEC: scores([93, 94]) + scores([80, 81], ONLY_SOUND)}
+    results = {
+        Row("image", None): scores([90.25, 91.5]),
+        SHASPEC: scores([93, 94]) + scores([80, 81], ONLY_SOUND),
+        Row("shaspec", 100 / 3): scores([95]),
+    }
     write_results(results, tmp_path)
     assert read_results(tmp_path) == results
     (tmp_path / "runs.csv").write_text("method,accuracy\nimage,3\n")
@@ -94,6 +98,9 @@ def test_the_table_pairs_seeds_and_leaves_empty_what_was_not_run(tmp_path: Path)
     assert "| ShaSpec | 5 % | sound |  |  |  |  |  |  |" in text
     assert "| ShaSpec | 10 % | image |  |  |  | 93.56 |  |  |" in text
     assert "| SMIL | 10 % | image |  |  |  | 93.11 |  |  |" in text
+    assert "| ShaSpec | 5.7 % | image |  |  |  |  |  |  |" in markdown(
+        table(results, [5.7])
+    )  # nobody has published that
     files = write_table(lines, tmp_path)
     assert [path.name for path in files] == ["table.csv", "table.md", "table.png"]
     with files[0].open(newline="") as file:

@@ -60,6 +60,27 @@ def test_doubtful_pieces_are_those_without_a_sure_voxel(seed: int) -> None:
     assert not outside.any()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_region_can_be_doubted_by_itself(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    probabilities = (0.5 * draw.random((3, 9, 8, 1 if seed == 2 else 7))).astype(np.float32)
+    probabilities += 0.35 * (draw.random(probabilities.shape) < 0.05)
+    canvas = canvas_of(probabilities)
+    before = canvas.probabilities().numpy()
+    box = canvas.doubt(SURE, (0.75, 0.0, 0.8))
+    expected = plain(before, SURE)
+    for region, peak in ((0, 0.75), (2, 0.8)):
+        expected[region] = plain(expected[region : region + 1], peak)[0]
+    after = canvas.probabilities().numpy()
+    np.testing.assert_allclose(after, expected, atol=1e-6)
+    changed = np.abs(after - before) > 1e-6
+    assert (changed[0] & ~changed[1:].any(0)).any()
+    assert (after[0] >= 0.75).any() or seed == 2  # of a single slice no piece is left
+    assert box is not None
+    changed[(slice(None), *box.slices)] = False
+    assert not changed.any()
+
+
 def test_nothing_to_doubt() -> None:
     probabilities = np.full((3, 6, 6, 6), 0.2, np.float32)
     assert canvas_of(probabilities).doubt(SURE) is None

@@ -19,7 +19,7 @@ def test_the_cpu_always_works_and_comes_last() -> None:
     assert choose_device("auto").type == working_devices()[0]
 
 
-@pytest.mark.parametrize("name", ["cuda", "mps", "tpu", ""])
+@pytest.mark.parametrize("name", ["cuda", "mps", "tpu", "", "cpu:1", "cuda:99"])
 def test_a_device_that_does_not_work_is_refused(name: str) -> None:
     if name in working_devices():
         pytest.skip(f"{name} works here")

@@ -92,7 +92,17 @@ def test_an_image_that_was_replaced_since_is_not_named(tmp_path: Path, case: Cas
 
 
 @pytest.mark.parametrize(
-    ("entry", "value"), [("labels", "1-2-5"), ("thresholds", {"ET": 0.5}), ("thresholds", {"ET": 0.5, "TC": 1, "x": 1})]
+    ("entry", "value"),
+    [
+        ("labels", "1-2-5"),
+        ("thresholds", {"ET": 0.5}),
+        ("thresholds", {"ET": 0.5, "TC": 1, "x": 1}),
+        ("thresholds", {"ET": 0.5, "TC": 7, "WT": 0.5}),
+        ("thresholds", {"ET": 0.5, "TC": float("nan"), "WT": 0.5}),
+        ("outputs", []),
+        ("device", 5),
+        ("smooth", "no"),
+    ],
 )
 def test_a_report_that_cannot_be_is_refused(
     tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray, entry: str, value: object

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from napari_shaspec.box import Box
@@ -26,6 +27,13 @@ def test_intensity_scale_and_background_value_do_not_matter() -> None:
     np.testing.assert_allclose(scaled.image, plain.image, atol=1e-4)
     np.testing.assert_allclose(shifted.image, plain.image, atol=1e-4)
     assert plain.foreground == scaled.foreground == shifted.foreground
+
+
+@pytest.mark.parametrize("value", [7.0, -3e4, 1e30])
+def test_an_image_of_one_value_holds_no_rounding_for_tissue(value: float) -> None:
+    volume = Volume(np.full((11, 9, 8), value, np.float32), np.diag([1.3, 1.1, 1.7, 1.0]))
+    (prepared,) = prepare(volume, [working_grid(volume, 2.0)])
+    assert prepared.image.abs().max() < 0.1
 
 
 def test_the_rim_of_the_brain_keeps_its_intensity() -> None:

@@ -232,8 +232,11 @@ def test_a_voxel_that_is_no_number_is_refused(model: ShaSpec, case: Case) -> Non
     data[30, 20, 25] = np.nan
     broken = Case("broken", {**case.images, Modality.T1: case.grid.with_data(data)})
     session = Session(model, broken, device="cpu", precision="float32")
-    with pytest.raises(ShaSpecError, match="finite values in the T1 of broken"):
+    with pytest.raises(ShaSpecError, match="values in the T1 of broken that are finite"):
         session.predict()
+    large = case.grid.with_data(case.images[Modality.T1].data.astype(np.float64) * 1e38)
+    with pytest.raises(ShaSpecError, match="finite as 32-bit numbers"):
+        Session(model, Case("broken", {Modality.T1: large}), device="cpu").predict()
     assert np.isfinite(session.predict({Modality.T2}).probabilities).all()
 
 

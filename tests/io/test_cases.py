@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.io import cases as cases_module
-from napari_shaspec.io.cases import case_files, find_cases, holds_nifti, read_case, read_case_files
+from napari_shaspec.io import folders
+from napari_shaspec.io.cases import case_files, find_cases, read_case, read_case_files
+from napari_shaspec.io.folders import holds_nifti
 from napari_shaspec.io.report import Report, file_sha256
 from napari_shaspec.modalities import Modality
 
@@ -88,16 +89,31 @@ def test_modalities_named_by_the_caller(save: Save, image: NDArray[np.float32]) 
 
 @pytest.fixture
 def save_report(save_case: Callable[..., Path], report: Report) -> Callable[..., Path]:
-    """A case whose folder holds ``a_seg.nii`` and the report of an export of it; the case's folder."""
+    """A case whose folder holds the label map of an export and its report; the case's folder."""
 
-    def write(*, edited: bool = False) -> Path:
+    def write(name: str = "seg", *, edited: bool = False) -> Path:
         folder = save_case("a/a_{}.nii", "flair t1 seg")
-        labels = folder / "a_seg.nii"
+        labels = (folder / "a_seg.nii").rename(folder / f"a_{name}.nii")
         described = replace(report, edited=edited, outputs={labels.name: file_sha256(labels)})
-        (folder / "a_seg.json").write_text(described.to_json())
+        labels.with_suffix(".json").write_text(described.to_json())
         return folder
 
     return write
+
+
+def test_a_template_among_patients_hides_none_of_them(save_case: Callable[..., Path], save: Save) -> None:
+    for name in ("p1", "p2"):
+        save_case(f"all/{name}/{name}_{{}}.nii", "flair t1")
+    folder = save("all/template_t1.nii", np.ones((2, 3, 4), np.float32)).parent
+    assert [case.name for case in find_cases(folder)] == ["template", "p1", "p2"]
+    assert case_files(folder).name == "template"  # one case was asked for, and the images lie there
+
+
+def test_what_the_network_made_of_an_image_is_not_the_image(save_report: Callable[..., Path]) -> None:
+    folder = save_report("flair_only")
+    files = case_files(folder)
+    assert files.images == {FLAIR: folder / "a_flair.nii", T1: folder / "a_t1.nii"}
+    assert files.own_answers == (folder / "a_flair_only.nii",)
 
 
 def test_what_the_network_made_is_nothing_to_compare_it_with(save_report: Callable[..., Path]) -> None:
@@ -381,5 +397,5 @@ def test_whether_a_folder_holds_images_is_known_soon(tmp_path: Path, monkeypatch
     assert holds_nifti(tmp_path)
     for number in range(20):
         (tmp_path / f"{number}.txt").touch()
-    monkeypatch.setattr(cases_module, "MOST_ENTRIES", 15)
+    monkeypatch.setattr(folders, "MOST_ENTRIES", 15)
     assert not holds_nifti(tmp_path)

@@ -33,6 +33,23 @@ def test_the_form_that_counts_is_nibabels(codes: tuple[int, int]) -> None:
     np.testing.assert_allclose(affine, header.get_best_affine(), atol=1e-4)
 
 
+@pytest.mark.parametrize("codes", [(6, 0), (257, 1), (0, 6), (7, 10), (1, 6)])
+def test_codes_that_nifti_does_not_know_are_written_as_aligned(codes: tuple[int, int]) -> None:
+    """nibabel writes them as 0, and the image would lie elsewhere."""
+    header = header_of()
+    header["sform_code"], header["qform_code"] = codes
+    affine, _ = affine_of(header, SHAPE)
+    np.testing.assert_allclose(affine, TURNED, atol=1e-4)
+    moved = affine.copy()
+    moved[:3, 3] += 5
+    for place in (affine, moved):  # its own grid, and another
+        written = nib.Nifti1Image(np.zeros(SHAPE, np.uint8), None, header_for(header, place, SHAPE))
+        read = nib.Nifti1Image.from_bytes(written.to_bytes())
+        np.testing.assert_allclose(affine_of(read.header, SHAPE)[0], place, atol=1e-3)
+        expected = [code if code <= 5 else 2 for code in codes]
+        assert [int(read.header["sform_code"]), int(read.header["qform_code"])] == expected
+
+
 def test_agreeing_forms_need_no_note() -> None:
     assert affine_of(header_of(), SHAPE)[1] == ()
 

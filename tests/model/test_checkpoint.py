@@ -309,10 +309,10 @@ def test_shifted_outputs_begin_at_one_half(path: Path, model: ShaSpec, tmp_path:
     assert (tmp_path / "shifted.safetensors").stat().st_size < 0.6 * path.stat().st_size
     assert shifted.training["outputs_shifted_to"] == thresholds
     twice = tmp_path / "twice.safetensors"
-    shift_outputs(tmp_path / "shifted.safetensors", {"ET": 0.5, "TC": 0.5, "WT": 0.5}, twice, sure=0.8)
+    shift_outputs(tmp_path / "shifted.safetensors", {"ET": 0.5, "TC": 0.5, "WT": 0.5}, twice, 0.8, {"TC": 0.7})
     assert (shifted.model.config, load_checkpoint(twice).model.config) == (
         model.config,
-        replace(model.config, sure=0.8),
+        replace(model.config, sure=0.8, sure_each=(0.0, 0.7, 0.0)),
     )
     assert load_checkpoint(twice).training["outputs_shifted_to"] == thresholds
     assert shifted.reliability is None

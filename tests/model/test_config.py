@@ -37,9 +37,10 @@ def test_the_round_trip_through_json() -> None:
 
 def test_a_file_from_before_there_was_a_choice_means_the_rules_of_that_time() -> None:
     entries = ModelConfig().to_dict()
-    del entries["substitution"], entries["normalisation"], entries["sure"]
+    del entries["substitution"], entries["normalisation"], entries["sure"], entries["sure_each"]
     config = ModelConfig.from_dict(entries)
-    assert (config.substitution, config.normalisation, config.sure) == (Substitution.MEAN, Normalisation.ROBUST, None)
+    assert (config.substitution, config.normalisation) == (Substitution.MEAN, Normalisation.ROBUST)
+    assert (config.sure, config.sure_each) == (None, ())
 
 
 def test_weights_from_before_the_stem_could_be_chosen_have_two_convolutions() -> None:
@@ -70,6 +71,8 @@ def test_the_stem_has_so_many_convolutions(convolutions: int) -> None:
         ({"widths": (8,)}, "two or more levels"),
         ({"widths": (8, 0)}, "two or more levels of positive width"),
         ({"widths": (8, 16.5)}, "two or more levels of positive width"),
+        ({"sure_each": (0.7, 0.0)}, "or 0, for each output, or for none"),
+        ({"sure_each": (0.7, 0.0, 0.5)}, "or 0, for each output, or for none"),
         ({"in_channels": 0}, "one or more input channels"),
         ({"stem_convolutions": 0}, "one or more convolutions at full resolution"),
         ({"voxel_mm": (0.0, 2.0)}, "a positive finest voxel size"),

@@ -125,3 +125,4 @@ def test_where_pieces_must_be_sure_is_no_matter_of_shape() -> None:
     config = SHAPES["3-D"]
     assert grows_from(config, replace(config, sure=0.6))
     assert grows_from(replace(config, sure=0.7), config)
+    assert grows_from(config, replace(config, sure_each=(0.0,) * (len(config.outputs) - 1) + (0.7,)))

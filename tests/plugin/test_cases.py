@@ -168,6 +168,19 @@ def test_values_that_were_written_silently_are_seen_once_the_layer_is_chosen_aga
     np.testing.assert_allclose(opened.bench.sessions[-1].case.images[Modality.T1].data, 2 * before)
 
 
+def test_values_written_into_a_files_layer_are_not_said_to_be_the_files(opened: Opened) -> None:
+    opened.t1.data[...] *= 2
+    opened.look()
+    assert not opened.bench.state.case.changed  # nobody has told yet
+    opened.layers.choose(Modality.T1, "T1")
+    opened.look()
+    assert opened.bench.state.case.changed == {Modality.T1}
+    assert len(opened.bench.sessions) == 2
+    opened.layers.choose(Modality.T1, "T1")
+    opened.look()
+    assert "changed in the viewer" in opened.layers.warnings()[Modality.T1]
+
+
 def test_values_that_are_no_image_cost_the_slot_until_they_are_mended(opened: Opened) -> None:
     good = np.asarray(opened.t1.data).copy()
     opened.t1.data = np.full_like(good, np.nan)

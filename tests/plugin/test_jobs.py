@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import nibabel as nib
 import numpy as np
@@ -109,7 +110,7 @@ def test_maps_of_an_export_before_are_told(panel: Panel, monkeypatch: pytest.Mon
     labels = np.zeros((2, 2, 2), np.uint8)
     told = {}
     for maps in (True, False):
-        panel.jobs.export(tmp_path / "seg", "1-2-3", None, None, labels, probabilities=maps, pictures={})  # type: ignore[arg-type]
+        panel.jobs.export(tmp_path / "seg", "1-2-3", None, Mock(), labels, probabilities=maps, pictures={})  # type: ignore[arg-type]
         panel.threads.finish_all()
         told[maps] = panel.state.message
     left = "; left from before, not of these labels: seg_WT.nii.gz"

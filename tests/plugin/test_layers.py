@@ -181,6 +181,12 @@ def test_values_put_into_a_layer_are_those_behind_it() -> None:
     layer = Image(data, **options)
     assert source_of(layer).volume is volume
     assert source_of(Image(np.asarray(layer.data).copy(), **options)).volume is volume  # as of a duplicated layer
+    data[1, 2, 3] += 5  # into the array itself, as from the console
+    written = source_of(layer)
+    np.testing.assert_array_equal(written.volume.data, volume.data)
+    assert not np.may_share_memory(written.volume.data, volume.data)
+    assert written.changed
+    data[1, 2, 3] -= 5
     layer.data = np.asarray(layer.data) * 2
     source = source_of(layer)
     np.testing.assert_array_equal(source.volume.data, volume.data * 2)

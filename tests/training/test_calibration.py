@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import generate_binary_structure, label
+from scipy.special import expit, logit
 
 from napari_shaspec.inference.prediction import Prediction
 from napari_shaspec.modalities import Modality
@@ -18,12 +20,14 @@ from napari_shaspec.simulate.settings import HELD_OUT, without_tumours
 from napari_shaspec.training import calibration
 from napari_shaspec.training.calibration import (
     SURE,
+    SURE_EACH,
     THRESHOLDS,
     Curves,
     Progress,
     calibrate,
     dice_by_threshold,
     dice_curves,
+    dice_of_pieces,
 )
 from napari_shaspec.training.presets import PRESETS
 from napari_shaspec.volume import Case
@@ -47,6 +51,22 @@ def test_dice_of_every_threshold_is_that_of_its_mask(seed: int) -> None:
             assert scores[row, region] == pytest.approx(plain_dice(probabilities[region] >= threshold, truth[region]))
     assert scores[-1, 0] == 1.0
     assert scores[0, 0] == 0.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_dice_of_pieces_is_that_of_the_shifted_network_and_its_rule(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    probabilities = (0.6 * draw.random((9, 7, 1 if seed == 3 else 8))).astype(np.float32)
+    probabilities += 0.38 * (draw.random(probabilities.shape) < 0.04)
+    truth = draw.random(probabilities.shape) < (0.0 if seed == 2 else 0.2)
+    scores = dice_of_pieces(probabilities, truth, 0.7)
+    for row, threshold in enumerate(THRESHOLDS):
+        shifted = expit(logit(probabilities) - logit(threshold))
+        pieces, count = label(probabilities >= threshold, generate_binary_structure(3, 2))
+        kept = [number for number in range(1, count + 1) if shifted[pieces == number].max() >= 0.7]
+        assert scores[row] == pytest.approx(plain_dice(np.isin(pieces, kept), truth))
+    assert len(set(scores)) > 4 or seed == 2
+    assert dice_of_pieces(np.zeros_like(probabilities), truth, 0.7).tolist() == [float(seed == 2)] * len(THRESHOLDS)
 
 
 def test_the_best_threshold_is_where_the_mean_is_highest() -> None:
@@ -93,7 +113,8 @@ def test_calibrated_weights_begin_at_the_best_threshold(
     calibrate([weights], out, 5)
     before, after = load_checkpoint(weights), load_checkpoint(out)
     assert after.training == before.training | {"outputs_shifted_to": {"ET": 0.4, "TC": 0.55, "WT": 0.75}}
-    assert after.model.config == replace(before.model.config, sure=SURE)  # type: ignore[arg-type]
+    rules = {"sure": SURE, "sure_each": (SURE_EACH["ET"], 0.0, 0.0)}
+    assert after.model.config == replace(before.model.config, **rules)  # type: ignore[arg-type]
     # The bundled file is such a one, of the preset's network, grown (docs/training.md).
     assert load_checkpoint().model.config == replace(PRESETS["bundled"].model, widths=(16, 32, 64, 64), sure=SURE)
     moved = before.model.decoder.output.bias - after.model.decoder.output.bias  # type: ignore[union-attr]

@@ -34,9 +34,41 @@ def test_a_tenth_validates(cases: list[CaseFiles]) -> None:
     assert len({tuple(names(split_cases(cases, seed)[1])) for seed in range(5)}) > 1
 
 
+@pytest.mark.parametrize("pattern", ["BraTS-GLI-{:05d}-{}", "UPENN-GBM-{:05d}_{}", "P{}_week_{}", "a{}-tp{}-0"])
+def test_visits_of_a_patient_are_in_one_part(pattern: str, tmp_path: Path, cases: list[CaseFiles]) -> None:
+    visits = {"BraTS": "100 101 102", "UPENN": "11 21 22"}.get(pattern[:5], "1 2 3").split()
+    several = [replace(cases[0], name=pattern.format(patient, visit)) for patient in range(10) for visit in visits]
+    for seed in range(5):
+        split = split_cases(several, seed)
+        patients = [{several.index(files) // 3 for files in part} for part in split]
+        assert not patients[0] & patients[1]
+        assert (len(split[1]), len(split[0])) == (3, 27)
+    leaky = (split[0][1:], [*split[1], split[0][0]])
+    write_split(leaky, tmp_path / "split.json")
+    with pytest.warns(UserWarning, match="trains and validates on"):
+        assert read_split(tmp_path / "split.json", several) == leaky
+
+
+def test_patients_are_told_by_folders_and_bids_too() -> None:
+    folders = [Path(f"study/patient-{patient}/week-{week}/t1.nii") for patient in "ab" for week in (1, 2)]
+    for files in (
+        [CaseFiles(f"week-{number}", {Modality.T1: path}, path) for number, path in enumerate(folders)],
+        [CaseFiles(f"sub-{path.parts[1][-1]}_{path.parts[2]}", {Modality.T1: path}, path) for path in folders],
+        [CaseFiles(f"x{n}", {Modality.T1: Path(f"sub-{n // 2}_ses-{n}_T1w.nii")}, folders[0]) for n in range(4)],
+    ):
+        for seed in range(4):
+            training, validation = split_cases(files, seed)
+            assert [sorted(files.index(case) // 2 for case in part) for part in (training, validation)] in (
+                [[0, 0], [1, 1]],
+                [[1, 1], [0, 0]],
+            )
+    with pytest.raises(ShaSpecError, match="at least two patients with a label map, found 2 cases of 1"):
+        split_cases(files[:2], 0)
+
+
 def test_too_few_labelled_cases(cases: list[CaseFiles]) -> None:
     unlabelled = [replace(files, truth=None) for files in cases[1:]]
-    with pytest.raises(ShaSpecError, match="at least two cases with a label map"):
+    with pytest.raises(ShaSpecError, match="at least two patients with a label map"):
         split_cases([cases[0], *unlabelled], seed=0)
 
 

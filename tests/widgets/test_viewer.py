@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event, Timer
@@ -24,6 +26,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.engine import TorchEngine
 from napari_shaspec.inference.feature_choice import FeatureChoice, FeatureKind, FeatureView
 from napari_shaspec.inference.session import Session
+from napari_shaspec.io import nifti
 from napari_shaspec.io.cases import read_case
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import Checkpoint, load_checkpoint
@@ -196,8 +199,10 @@ def test_cancel_in_the_middle(panel: ShaSpecWidget, gate: GatedEngine, case_fold
     assert panel.run.message.text().startswith("Cancelled")
     gate.gate.set()
     assert panel.state.result is None
+    assert not panel.regions.pin.isEnabled()  # half of an answer is nothing to compare with
     click(panel, "predict", qtbot)
     finished(panel, qtbot)
+    assert panel.regions.pin.isEnabled()
 
 
 def test_closing_in_the_middle_leaves_nothing_behind(
@@ -294,6 +299,25 @@ def test_the_report_makes_the_same_file_again(loaded: ShaSpecWidget, tmp_path: P
     assert report["edited"] is False
 
 
+def test_maps_are_exported_with_the_labels_or_nothing_is(
+    loaded: ShaSpecWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    loaded.tabs.setCurrentWidget(loaded.features_panel)
+    click(loaded, "show_features", qtbot)
+    qtbot.waitUntil(lambda: loaded.features.shown, timeout=LONG_MS)
+    loaded.features.maps[Modality.T2].name = "mine / T2"  # a name for no file
+    full = ShaSpecError("room on the disk", "none", "Make some")
+    monkeypatch.setattr(nifti, "write_volume", Mock(side_effect=full))
+    loaded.export_request.export(tmp_path / "seg.nii.gz", "1-2-4", False, True)
+    qtbot.waitUntil(lambda: str(full) in loaded.state.message, timeout=LONG_MS)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    loaded.export_request.export(tmp_path / "seg.nii.gz", "1-2-4", False, True)
+    qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote"), timeout=LONG_MS)
+    maps = {f"seg_shared_{modality.title}.nii.gz" for modality in Modality}
+    assert {path.name for path in tmp_path.iterdir()} == {"seg.nii.gz", "seg.json"} | maps
+
+
 def test_export_asks_before_it_replaces(
     loaded: ShaSpecWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case_folder: Path, qtbot: QtBot
 ) -> None:
@@ -337,8 +361,11 @@ def test_edits_are_kept_when_a_toggle_comes(loaded: ShaSpecWidget, qtbot: QtBot)
     given = int(layer.data[0, 0, 0])
     layer.data_setitem((np.array([0]), np.array([0]), np.array([0])), 4 if given != 4 else 1)
     edited, result = layer.data.copy(), loaded.state.result
+    probabilities = weakref.ref(result.prediction.probabilities)
     click(loaded, "available_flair", qtbot)
     finished(loaded, qtbot, result)
+    del result
+    qtbot.waitUntil(lambda: gc.collect() >= 0 and probabilities() is None)  # 100 MB of a BraTS case
     np.testing.assert_array_equal(loaded.viewer.layers["ShaSpec labels (edited)"].data, edited)
     assert loaded.overlay.layer is loaded.viewer.layers["ShaSpec labels"]
     np.testing.assert_array_equal(loaded.overlay.labels(), loaded.state.result.labels)
@@ -465,7 +492,11 @@ def test_a_comparison_goes_with_labels_that_are_taken_away_and_comes_above_new_o
 def test_labels_that_are_deleted_leave_nothing_of_them_in_the_panel(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     click(loaded, "pin", qtbot)
     click(loaded, "show_TC", qtbot)
+    loaded.tabs.setCurrentWidget(loaded.features_panel)
+    click(loaded, "show_features", qtbot)
+    qtbot.waitUntil(lambda: loaded.features.shown, timeout=LONG_MS)
     layers, volumes = loaded.viewer.layers, dict(loaded.state.volumes_ml)
+    assert loaded.features.outlines
     layers.remove("ShaSpec labels")
     qtbot.waitUntil(lambda: "Predict brings them back" in loaded.run.message.text(), timeout=LONG_MS)
     assert {loaded.regions.table.item(row, column).text() for row in range(3) for column in range(1, 8)} == {""}
@@ -473,12 +504,16 @@ def test_labels_that_are_deleted_leave_nothing_of_them_in_the_panel(loaded: ShaS
     assert "predict first" in loaded.regions.pin.toolTip()
     assert loaded.run.bar.text() == "ready"
     assert {"TC", "Change"}.isdisjoint(layer.name for layer in layers)
+    assert loaded.features.shown
+    assert not loaded.features.outlines
+    assert not any("outline" in layer.name for layer in layers)
     click(loaded, "predict", qtbot)
     finished(loaded, qtbot)
     assert loaded.state.volumes_ml == volumes
     assert loaded.regions.pin.isEnabled()
     assert not loaded.run.message.text()
     assert {"TC", "Change"} <= {layer.name for layer in layers}
+    qtbot.waitUntil(lambda: len(loaded.features.outlines) == len(Modality), timeout=LONG_MS)
 
 
 def test_regions_are_layers_of_their_own(loaded: ShaSpecWidget, qtbot: QtBot) -> None:

@@ -37,6 +37,11 @@ HARMLESS_BUILTINS = {"set", "frozenset", "slice", "range", "complex", "bytearray
 HARMLESS_BUILTINS |= {"str", "bytes", "list", "dict", "tuple", "type", "Ellipsis", "getattr"}
 
 
+def _as_made(self: object, state: object) -> None:
+    """Refuse what a pickle may ask of any object that it holds: to be given another state, which nobody has checked."""
+    raise ValueError("a tensor that is changed after it was described")
+
+
 @dataclass(frozen=True, slots=True)
 class Storage:
     """What the pickle says of a storage: the name of its entry and what it holds."""
@@ -44,6 +49,8 @@ class Storage:
     key: str
     dtype: torch.dtype
     count: int
+
+    __setstate__ = _as_made
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,8 @@ class Described:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+
+    __setstate__ = _as_made
 
 
 class Inert:

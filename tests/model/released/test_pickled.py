@@ -131,6 +131,21 @@ def test_attributes_set_on_stand_ins_outlive_nothing(saved: Path, tmp_path: Path
     load_checkpoint(saved)
 
 
+def test_what_was_checked_cannot_be_changed_afterwards(tmp_path: Path) -> None:
+    """BUILD would give a description of a tensor another state, behind the back of whoever has looked at it."""
+    storage = b"(S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI4\ntQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"I0\n(I4\nt(I1\nttR"
+    build = b"](" + storage[1:] + b"aI0\na(I4\nta(S'boom'\ntab"
+    for name, operations in (("plain", b""), ("built", build)):
+        path = tmp_path / f"{name}.pth"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr("a/data.pkl", b"\x80\x02}S'x'\n" + tensor + operations + b"s.")
+            archive.writestr("a/data/0", bytes(16))
+    assert SavedModule(tmp_path / "plain.pth").shapes == {"x": (4,)}
+    with pytest.raises(ShaSpecError, match="changed after it was described"):
+        SavedModule(tmp_path / "built.pth")
+
+
 @pytest.mark.parametrize("share", [0.0005, 0.3, 0.7, 0.9999])
 def test_truncated_files(saved: Path, tmp_path: Path, share: float) -> None:
     content = saved.read_bytes()
