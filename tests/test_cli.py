@@ -149,6 +149,34 @@ def test_predict_everything_that_can_be_asked_for(case: Path, weights: Path, tmp
     np.testing.assert_array_equal(labels_of(out / "old.nii"), np.where(labels == 3, 4, labels))
 
 
+def test_predict_with_other_thresholds_and_a_mask_for_each_region(
+    case: Path, weights: Path, tmp_path: Path, say: Say
+) -> None:
+    out, chosen = tmp_path / "seg.nii.gz", {"ET": 0.62, "TC": 0.5, "WT": 0.45}
+    options = (
+        "--convention",
+        "regions",
+        "--threshold",
+        "et=0.62",
+        "--threshold",
+        "WT=0.45",
+        "--probabilities",
+        "--report",
+    )
+    code, _, err = say("predict", case, "--weights", weights, "--precision", "float32", "--out", out, *options)
+    assert code == 0, err
+    files = {f"seg_{region}{ending}.nii.gz" for region in chosen for ending in ("", "_mask")}
+    assert {path.name for path in tmp_path.glob("seg*")} == files | {"seg.json"}
+    inside = np.zeros(SHAPE, bool)
+    for region, threshold in chosen.items():
+        inside |= labels_of(tmp_path / f"seg_{region}.nii.gz") >= threshold
+        np.testing.assert_array_equal(labels_of(tmp_path / f"seg_{region}_mask.nii.gz"), inside)
+    assert json.loads((tmp_path / "seg.json").read_text())["thresholds"] == chosen
+    assert say("predict", "--from", tmp_path / "seg.json", "--out", tmp_path / "again.nii.gz")[0] == 0
+    again, first = (tmp_path / f"{name}_ET_mask.nii.gz" for name in ("again", "seg"))
+    assert again.read_bytes() == first.read_bytes()
+
+
 def test_predict_names_probabilities_after_the_labels(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
     say("predict", case, "--weights", weights, "--out", tmp_path / "a.b.nii", "--probabilities", "--available", "t1")
     assert sorted(path.name for path in tmp_path.glob("*.nii")) == ["a.b.nii", "a.b_ET.nii", "a.b_TC.nii", "a.b_WT.nii"]
@@ -217,6 +245,9 @@ def test_overwriting_has_to_be_asked_for(case: Path, weights: Path, tmp_path: Pa
             "a .safetensors checkpoint",
         ),
         (["{case}", "--out", "{here}/seg.nii.gz", "--device", "abacus"], "found abacus"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--threshold", "ED=0.4"], "as in ET=0.4, found ED=0.4"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--threshold", "ET=40"], "as in ET=0.4, found ET=40"),
+        (["{case}", "--out", "{here}/seg.nii.gz", "--threshold", "ET"], "as in ET=0.4, found ET."),
         (["{case}", "--out", "{case}/BraTS_1_t2.nii.gz", "--overwrite"], "BraTS_1_t2.nii.gz, a file of the case"),
         (["{case}", "--out", "{case}/BraTS_1_seg.nii.gz", "--overwrite"], "BraTS_1_seg.nii.gz, a file of the case"),
         (["{case}", "--sample", "--out", "{here}/seg.nii.gz"], "found more than one"),
@@ -352,8 +383,12 @@ def test_evaluate_writes_a_tidy_table(case: Path, weights: Path, tmp_path: Path,
     ]  # fmt: skip
     assert [row["region"] for row in rows] == ["ET", "TC", "WT"] * 15
     assert {row["case"] for row in rows} == {"BraTS_1"}
-    assert len(out.splitlines()) == 2 + 15 + 1
-    assert out.splitlines()[-1].startswith("| average | 1 | ")
+    table, _, added = out.partition("\n\n")
+    assert len(table.splitlines()) == 2 + 15 + 1
+    assert table.splitlines()[-1].startswith("| average | 1 | ")
+    assert added.startswith("| adds, in points of Dice | ET | TC | WT |")
+    whole = f"{100 * float(rows[-1]['dice']):.1f}"
+    assert added.splitlines()[-1].endswith(f" | {whole} |")
     assert err.count(SIMULATED_STATEMENT) == 1
     assert (say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)[0]) == 1
 
@@ -373,6 +408,7 @@ def test_evaluate_puts_networks_and_published_rows_side_by_side(
     assert out == (tmp_path / "t.md").read_text()
     assert "ET tiny | ET* tiny | ET postpro tiny | ET other |" in out
     assert "ShaSpec (published)" in out
+    assert [name for name in ("tiny", "other") if f"adds (Shapley value), {name}:" in out] == ["tiny", "other"]
     assert len((tmp_path / "t_summary.csv").read_text().splitlines()) == 1 + 16 * (14 + 6)
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.format == "PNG"

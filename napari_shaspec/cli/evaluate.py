@@ -59,6 +59,7 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
     overwrite: Overwrite = False,
 ) -> None:
     """Score ET, TC and WT against the label maps, for all 15 subsets of modalities, case by case."""
+    from napari_shaspec.evaluation.contribution import contributions, contributions_markdown
     from napari_shaspec.evaluation.measured import measured
     from napari_shaspec.evaluation.subsets import Variant
     from napari_shaspec.evaluation.tables import markdown_table, write_scores
@@ -107,6 +108,8 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
                 typer.echo(places[files[2]].read_text(encoding="utf-8"), nl=False)
             else:
                 typer.echo(markdown_table(scores))
+                if added := contributions(scores):
+                    typer.echo(f"\n{contributions_markdown(added)}")
         say(f"Wrote {', '.join(map(str, files))}")
     if failed:
         raise ShaSpecError(
@@ -206,13 +209,21 @@ def _exactly_answered(case: Case, scores: Sequence[Score]) -> str:
 
 def _write_tables(scores: Sequence[Score], places: Sequence[Path], *, published: bool) -> None:
     from napari_shaspec.evaluation import summary
+    from napari_shaspec.evaluation.contribution import contributions, contributions_markdown
     from napari_shaspec.evaluation.heat_map import write_heat_map
 
     measured = summary.summarise(scores)
     shown = summary.side_by_side(measured, summary.published()) if published else measured
     table, text, picture = places
     summary.write_summary(shown, table)
-    write_text(text, summary.summary_markdown(shown))
+    names = dict.fromkeys(score.weights for score in scores)
+    added = {name: contributions([score for score in scores if score.weights == name]) for name in names}
+    values = [
+        f"What each modality adds (Shapley value), {name}:\n\n{contributions_markdown(found)}\n"
+        for name, found in added.items()
+        if found
+    ]
+    write_text(text, "\n".join([summary.summary_markdown(shown), *values]))
     write_heat_map(shown, picture)
 
 

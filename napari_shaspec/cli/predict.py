@@ -19,7 +19,7 @@ from napari_shaspec.io.atomic import check_output, staged
 from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.io.report import file_sha256, read_report
 from napari_shaspec.modalities import Modality, parse_subset, recognise, subset_name
-from napari_shaspec.regions import DEFAULT_THRESHOLDS, Convention, Region, masks_to_labels, volumes_ml
+from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region, masks_to_labels, volumes_ml
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,8 +55,15 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
     device: Device = "auto",
     precision: ChosenPrecision = Precision.AUTO,
     convention: Annotated[
-        Convention, typer.Option(help="Numbers for NCR/NET, ED and ET in the label map.")
-    ] = Convention.BRATS_2018,
+        LabelForm,
+        typer.Option(help="Numbers for NCR/NET, ED and ET in the label map; regions: a mask each, OUT_ET_mask, ..."),
+    ] = LabelForm.BRATS_2018,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where a region begins, as in ET=0.4; again for the next one.", metavar="REGION=P", show_default="0.5"
+        ),
+    ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write OUT_ET, OUT_TC, OUT_WT.")] = False,
     overlay: Annotated[Path | None, typer.Option(help="Also write a picture, .png.")] = None,
     smooth: Annotated[bool, typer.Option("--smooth", help="Remove small components (ShaSpec*).")] = False,
@@ -74,7 +81,8 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
             )
         told = {
             "--precision": precision is not Precision.AUTO,
-            "--convention": convention is not Convention.BRATS_2018,
+            "--convention": convention is not LabelForm.BRATS_2018,
+            "--threshold": bool(threshold),
             "--probabilities": probabilities,
             "--overlay": overlay is not None,
             "--smooth": smooth,
@@ -90,7 +98,8 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
         return
     from napari_shaspec.io.nifti import check_no_stranger
 
-    outputs = Outputs(out, LabelForm(convention.value), probabilities, report)
+    outputs = Outputs(out, convention, probabilities, report)
+    thresholds = {**DEFAULT_THRESHOLDS, **dict(map(_threshold, threshold or []))}
     outputs.check(overwrite=overwrite)
     if overlay is not None:
         check_output(overlay, (".png",), overwrite=overwrite)
@@ -103,7 +112,20 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
         read = _read(case_files, chosen)
         _say_what(read)
         run = _predicted(read, read.available, load_weights(weights), device, precision.value)
-        _write(run, DEFAULT_THRESHOLDS, smooth, outputs, overlay, overwrite=overwrite)
+        _write(run, thresholds, smooth, outputs, overlay, overwrite=overwrite)
+
+
+def _threshold(text: str) -> tuple[Region, float]:
+    name, _, value = text.partition("=")
+    try:
+        region, probability = Region(name.strip().upper()), float(value)
+        if not 0 < probability < 1:
+            raise ValueError("no probability between 0 and 1")
+    except ValueError as error:
+        raise ShaSpecError(
+            "a region and a probability, as in ET=0.4", text, f"Correct --threshold: {', '.join(Region)}, 0 to 1"
+        ) from error
+    return region, probability
 
 
 def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: bool) -> None:
