@@ -306,16 +306,18 @@ def test_maps_are_exported_with_the_labels_or_nothing_is(
     click(loaded, "show_features", qtbot)
     qtbot.waitUntil(lambda: loaded.features.shown, timeout=LONG_MS)
     loaded.features.maps[Modality.T2].name = "mine / T2"  # a name for no file
+    out = tmp_path / "out"
+    out.mkdir()
     full = ShaSpecError("room on the disk", "none", "Make some")
     monkeypatch.setattr(nifti, "write_volume", Mock(side_effect=full))
-    loaded.export_request.export(tmp_path / "seg.nii.gz", "1-2-4", False, True)
+    loaded.export_request.export(out / "seg.nii.gz", "1-2-4", False, True)
     qtbot.waitUntil(lambda: str(full) in loaded.state.message, timeout=LONG_MS)
-    assert not list(tmp_path.iterdir())
+    assert not list(out.iterdir())
     monkeypatch.undo()
-    loaded.export_request.export(tmp_path / "seg.nii.gz", "1-2-4", False, True)
+    loaded.export_request.export(out / "seg.nii.gz", "1-2-4", False, True)
     qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote"), timeout=LONG_MS)
     maps = {f"seg_shared_{modality.title}.nii.gz" for modality in Modality}
-    assert {path.name for path in tmp_path.iterdir()} == {"seg.nii.gz", "seg.json"} | maps
+    assert {path.name for path in out.iterdir()} == {"seg.nii.gz", "seg.json"} | maps
 
 
 def test_export_asks_before_it_replaces(
