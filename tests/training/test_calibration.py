@@ -116,7 +116,7 @@ def test_calibrated_weights_begin_at_the_best_threshold(
     rules = {"sure": SURE, "sure_each": (SURE_EACH["ET"], 0.0, 0.0)}
     assert after.model.config == replace(before.model.config, **rules)  # type: ignore[arg-type]
     # The bundled file is such a one, of the preset's network, grown (docs/training.md).
-    assert load_checkpoint().model.config == replace(PRESETS["bundled"].model, widths=(16, 32, 64, 64), sure=SURE)
+    assert load_checkpoint().model.config == replace(PRESETS["bundled"].model, widths=(16, 32, 64, 64), **rules)
     moved = before.model.decoder.output.bias - after.model.decoder.output.bias  # type: ignore[union-attr]
     torch.testing.assert_close(moved, torch.logit(torch.tensor([0.4, 0.55, 0.75])), rtol=0, atol=2e-3)
 
