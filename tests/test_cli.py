@@ -825,7 +825,7 @@ def test_train_takes_the_shape_of_the_weights_that_it_starts_from(
 
     code, _, _ = say("train", "--out", tmp_path, "--start", "bundled", "--widths", "64,64,64,80")
     assert code == 0
-    assert given["config"].model == replace(bundled.model.config, widths=(64, 64, 64, 80), sure=None)
+    assert given["config"].model == replace(bundled.model.config, widths=(64, 64, 64, 80), sure=None, sure_each=())
 
     code, _, err = say("train", "--out", tmp_path, "--start", tmp_path / "none.safetensors")
     assert code == 1

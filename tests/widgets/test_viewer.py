@@ -6,6 +6,7 @@ import gc
 import json
 import weakref
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from threading import Event, Timer
 from unittest.mock import Mock
@@ -309,14 +310,16 @@ def test_maps_are_exported_with_the_labels_or_nothing_is(
     out = tmp_path / "out"
     out.mkdir()
     full = ShaSpecError("room on the disk", "none", "Make some")
-    monkeypatch.setattr(nifti, "write_volume", Mock(side_effect=full))
-    loaded.export_request.export(out / "seg.nii.gz", "1-2-4", False, True)
-    qtbot.waitUntil(lambda: str(full) in loaded.state.message, timeout=LONG_MS)
+    import_module("napari_shaspec.inference.export")  # it takes the real function, and keeps it
+    with monkeypatch.context() as patched:
+        patched.setattr(nifti, "write_volume", Mock(side_effect=full))
+        loaded.export_request.export(out / "seg.nii.gz", "1-2-4", False, True)
+        qtbot.waitUntil(lambda: str(full) in loaded.state.message, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: not loaded.jobs.exporting)
     assert not list(out.iterdir())
-    monkeypatch.undo()
     loaded.export_request.export(out / "seg.nii.gz", "1-2-4", False, True)
     qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote"), timeout=LONG_MS)
-    maps = {f"seg_shared_{modality.title}.nii.gz" for modality in Modality}
+    maps = {f"seg_shared_{modality.title}_{colour}.nii.gz" for modality in Modality for colour in (1, 2, 3)}
     assert {path.name for path in out.iterdir()} == {"seg.nii.gz", "seg.json"} | maps
 
 
