@@ -11,7 +11,6 @@ the threshold is shifted to one half; 0 asks nothing. Means are over cases, and 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,19 +22,10 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.shaspec import ShaSpec
 from napari_shaspec.regions import labels_to_masks
-from napari_shaspec.simulate.case import simulate_case
-from napari_shaspec.simulate.settings import HELD_OUT
-from napari_shaspec.training.calibration import ALL_SUBSETS, FIRST_SEED, THRESHOLDS, VOXEL_MM, dice_of_pieces
-from napari_shaspec.volume import Case
+from napari_shaspec.training.calibration import ALL_SUBSETS, THRESHOLDS, calibration_cases, dice_of_pieces
 
 PEAKS = (0.0, 0.6, 0.65, 0.7, 0.74, 0.8, 0.85, 0.9)
 SUBSETS = [subset for subset in ALL_SUBSETS if Modality.T1C in subset]
-
-
-def drawn(count: int) -> Iterator[Case]:
-    """Those that calibration looks at."""
-    for number in range(count):
-        yield simulate_case(FIRST_SEED + number, f"held_out_{number}", VOXEL_MM, HELD_OUT)
 
 
 def main() -> None:
@@ -48,9 +38,10 @@ def main() -> None:
     model = load_checkpoint(options.weights).model
     assert isinstance(model, ShaSpec)
     model.config = replace(model.config, sure_each=())
-    cases = drawn(options.count) if options.folder is None else (files.read() for files in find_cases(options.folder))
+    folder = options.folder
+    on_disk = () if folder is None else (files.read() for files in find_cases(folder))
     scores = []
-    for case in cases:
+    for case in calibration_cases(options.count) if folder is None else on_disk:
         assert case.truth is not None
         truth, session = labels_to_masks(case.truth.data.astype(np.uint8))[0], Session(model, case)
         found = [session.predict(subset).probabilities[0] for subset in SUBSETS]

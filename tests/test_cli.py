@@ -803,6 +803,15 @@ def test_train_resumes_only_what_exists(tmp_path: Path, say: Say) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_train_into_a_file_is_one_error(case: Path, tmp_path: Path, say: Say) -> None:
+    shutil.copytree(case, case.with_name("BraTS_2"))
+    (tmp_path / "taken").write_text("mine")
+    for folder in ((), (case.parent,)):
+        code, _, err = say("train", *folder, "--out", tmp_path / "taken", "--preset", "quick")
+        assert (code, "Expected a folder to write to at" in err) == (1, True)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_train_takes_the_shape_of_the_weights_that_it_starts_from(
     tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:

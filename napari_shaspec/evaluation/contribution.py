@@ -12,7 +12,8 @@ from itertools import combinations
 from statistics import fmean
 
 from napari_shaspec.evaluation.subsets import Score, Variant
-from napari_shaspec.modalities import Modality, nonempty_subsets
+from napari_shaspec.evaluation.tables import ROWS
+from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Region
 
 Contributions = Mapping[Region, Mapping[Modality, float]]
@@ -24,12 +25,11 @@ def contributions(scores: Sequence[Score]) -> Contributions:
 
     Without any modality there is no answer, which counts 0. Empty where there is no such case.
     """
-    whole = frozenset(Modality)
     by_case: dict[tuple[Region, str], dict[frozenset[Modality], float]] = {}
     for score in scores:
         if score.variant is Variant.RAW:
             by_case.setdefault((score.region, score.case), {})[score.available] = score.dice
-    complete = {key: dice for key, dice in by_case.items() if len(dice) == len(nonempty_subsets(tuple(whole)))}
+    complete = {key: dice for key, dice in by_case.items() if len(dice) == len(ROWS)}
     found: dict[Region, dict[Modality, float]] = {}
     for region in Region:
         of_region = [shapley(dice) for (each, _), dice in complete.items() if each is region]

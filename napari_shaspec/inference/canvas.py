@@ -107,11 +107,12 @@ class Canvas:
         sure_each
             The peak that a piece of each region must reach there, 0.5 to 1, or 0: then nothing is asked of it.
         """
-        doubtful = doubtful_pieces(self.probabilities().amax(0).numpy(), sure)
+        probabilities = self.probabilities()
+        doubtful = doubtful_pieces(probabilities.amax(0).numpy(), sure)
         self._hold(slice(None), doubtful)
         for region, peak in enumerate(sure_each):
             if peak:
-                pieces = doubtful_pieces(self.probabilities()[region].numpy(), peak)
+                pieces = doubtful_pieces(probabilities[region].numpy(), peak)  # those held already stay where they are
                 self._hold(region, pieces)
                 doubtful |= pieces
         if not doubtful.any():

@@ -11,6 +11,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.subsets import Score, evaluate_case
 from napari_shaspec.evaluation.tables import read_scores, write_scores
 from napari_shaspec.inference.session import Session
+from napari_shaspec.io.atomic import make_folder
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
 from napari_shaspec.model.checkpoint import load_checkpoint
@@ -80,7 +81,7 @@ def run_variants(
     """
     path = out / SPLIT
     if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         write_split(split_cases(cases, next(iter(chosen.values())).seed), path)
     _, validation = read_split(path, cases)
     for number, (name, config) in enumerate(chosen.items(), 1):

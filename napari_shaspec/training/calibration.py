@@ -7,7 +7,7 @@ that after calibration the best threshold is about one half and not exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from napari_shaspec.model.networks import Network
 from napari_shaspec.regions import Region, labels_to_masks
 from napari_shaspec.simulate.case import simulate_case
 from napari_shaspec.simulate.settings import HELD_OUT
+from napari_shaspec.volume import Case
 
 FIRST_SEED = 910_000
 """Of cases that neither training, nor its validation, nor any published table uses."""
@@ -86,6 +87,12 @@ class Curves:
         return places
 
 
+def calibration_cases(count: int) -> Iterator[Case]:
+    """Whole simulated cases of the held-out setting, from `FIRST_SEED` on."""
+    for number in range(count):
+        yield simulate_case(FIRST_SEED + number, f"held_out_{number}", VOXEL_MM, HELD_OUT)
+
+
 def dice_curves(
     model: Network,
     cases: int,
@@ -108,8 +115,7 @@ def dice_curves(
         Those that the network was trained for, the fullest one last.
     """
     scores = np.zeros((cases, len(subsets), len(THRESHOLDS), len(Region)))
-    for number in range(cases):
-        case = simulate_case(FIRST_SEED + number, f"held_out_{number}", VOXEL_MM, HELD_OUT)
+    for number, case in enumerate(calibration_cases(cases)):
         assert case.truth is not None
         truth = labels_to_masks(case.truth.data.astype(np.uint8))
         session = Session(model, case, device=device, precision=precision)

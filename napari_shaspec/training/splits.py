@@ -37,23 +37,26 @@ def split_cases(cases: Sequence[CaseFiles], seed: int) -> Split:
         if files.refusal_to_compare is not None:
             raise files.refusal_to_compare
     labelled = [files for files in cases if files.truth is not None]
-    patients = [patient_of(files.name, files.images.values()) for files in labelled]
-    if len(set(patients)) < 2:
+    sizes = Counter(map(_patient, labelled))
+    if len(sizes) < 2:
         raise ShaSpecError(
             "at least two patients with a label map",
-            f"{len(labelled)} cases of {len(set(patients))}",
+            f"{len(labelled)} cases of {len(sizes)}",
             "Add cases, or label maps named like case_seg",
         )
-    order = np.random.default_rng(seed).permutation(len(labelled))
+    drawn = [labelled[place] for place in np.random.default_rng(seed).permutation(len(labelled))]
     held_out = max(1, round(len(labelled) / 10))
-    drawn: set[str] = set()
-    for place in order:
-        fits = len(drawn) < len(set(patients)) - 1
-        if fits and sum(patient in drawn for patient in patients) < held_out:
-            drawn.add(patients[place])
-    parts = ([labelled[place] for place in order if (patients[place] in drawn) is aside] for aside in (False, True))
-    training, validation = parts
+    aside: set[str] = set()
+    *first, _ = dict.fromkeys(map(_patient, drawn))  # the last one is left to train on
+    for patient in first:
+        if sum(sizes[each] for each in aside) < held_out:
+            aside.add(patient)
+    training, validation = ([files for files in drawn if (_patient(files) in aside) is part] for part in (False, True))
     return training, validation
+
+
+def _patient(files: CaseFiles) -> str:
+    return patient_of(files.name, files.images.values())
 
 
 def write_split(split: Split, path: Path) -> None:
@@ -106,11 +109,7 @@ def read_split(path: Path, cases: Sequence[CaseFiles]) -> Split:
             "Add label maps named like case_seg.nii.gz, or take these cases out",
         )
     train, validation = ([known[name] for name in part] for part in names)
-    in_both = sorted(
-        {patient_of(files.name, files.images.values()) for files in train}
-        & {patient_of(files.name, files.images.values()) for files in validation}
-    )
-    if in_both:
+    if in_both := sorted(set(map(_patient, train)) & set(map(_patient, validation))):
         warnings.warn(
             f"{path.name} trains and validates on {_listed(in_both)}: what is validated has been trained on",
             stacklevel=2,

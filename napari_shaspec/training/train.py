@@ -94,7 +94,7 @@ def _split(config: TrainConfig, cases: Sequence[CaseFiles], path: Path) -> Split
     else:
         split = split_cases(cases, config.seed)
         if _is_first_process():  # the other processes draw the same
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             write_split(split, path)
     for files in (*split[0], *split[1]):
         lacking = [name for name in config.dedicated if name not in files.images]

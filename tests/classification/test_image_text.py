@@ -214,11 +214,11 @@ def test_the_command_writes_every_score(tmp_path: Path, capsys: pytest.CaptureFi
     assert rows == [("image only", "image"), ("text only", "text"), *both]
     assert "| ShaSpec | text |" in capsys.readouterr().out
     assert run([*arguments, "--overwrite", "--methods", "resnet"]) == 1
+    assert "found resnet" in capsys.readouterr().err
     table = folder / "reports.csv"
     before = table.read_bytes()
     assert run(["imagetext", str(folder), "--out", str(table), "--epochs", "1", "--side", "16", "--overwrite"]) == 1
     assert table.read_bytes() == before
-    assert "found resnet" in capsys.readouterr().err
 
 
 def test_shaspec_makes_more_of_a_text_alone_than_concatenation() -> None:

@@ -23,6 +23,13 @@ def canvas_of(probabilities: NDArray[np.float32]) -> Canvas:
     return canvas
 
 
+def specks(seed: int, depth: int) -> NDArray[np.float32]:
+    """Noise below one half, and single voxels above it."""
+    draw = np.random.default_rng(seed)
+    noise = (0.5 * draw.random((3, 9, 8, depth))).astype(np.float32)
+    return noise + np.float32(0.35) * (draw.random(noise.shape) < 0.05)
+
+
 def plain(probabilities: NDArray[np.float32], sure: float) -> NDArray[np.float32]:
     """The same by growing every piece voxel by voxel."""
     highest, expected = probabilities.max(0), probabilities.copy()
@@ -43,10 +50,7 @@ def plain(probabilities: NDArray[np.float32], sure: float) -> NDArray[np.float32
 
 @pytest.mark.parametrize("seed", range(4))
 def test_doubtful_pieces_are_those_without_a_sure_voxel(seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    probabilities = (0.5 * draw.random((3, 9, 8, 1 if seed == 3 else 7))).astype(np.float32)
-    probabilities += 0.35 * (draw.random(probabilities.shape) < 0.05)
-    canvas = canvas_of(probabilities)
+    canvas = canvas_of(specks(seed, 1 if seed == 3 else 7))
     before = canvas.probabilities().numpy()
     box = canvas.doubt(SURE)
     after = canvas.probabilities().numpy()
@@ -62,10 +66,7 @@ def test_doubtful_pieces_are_those_without_a_sure_voxel(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_region_can_be_doubted_by_itself(seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    probabilities = (0.5 * draw.random((3, 9, 8, 1 if seed == 2 else 7))).astype(np.float32)
-    probabilities += 0.35 * (draw.random(probabilities.shape) < 0.05)
-    canvas = canvas_of(probabilities)
+    canvas = canvas_of(specks(seed, 1 if seed == 2 else 7))
     before = canvas.probabilities().numpy()
     box = canvas.doubt(SURE, (0.75, 0.0, 0.8))
     expected = plain(before, SURE)

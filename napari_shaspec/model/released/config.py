@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from napari_shaspec.box import Triple
-from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
-from napari_shaspec.model.config import rebuilt
+from napari_shaspec.model.config import check_conditions, rebuilt
 from napari_shaspec.regions import Region
 
 BLOCK_STRIDE = (16, 32, 32)
@@ -54,9 +53,8 @@ class ReleasedConfig:
             f"a tile whose sides are multiples of {BLOCK_STRIDE}": len(tuple(self.tile)) == 3
             and all(_is_multiple(side, step) for side, step in zip(self.tile, BLOCK_STRIDE, strict=True)),
         }
-        for expected, holds in problems.items():
-            if not holds:
-                raise ShaSpecError(expected, repr(self), "Correct the model's configuration")
+        conditions = ((expected, self, holds) for expected, holds in problems.items())
+        check_conditions(conditions, "Correct the model's configuration")
 
     @property
     def modalities(self) -> tuple[str, ...]:
