@@ -17,7 +17,7 @@ import napari
 import numpy as np
 from napari.settings import get_settings
 from PIL import Image, ImageDraw, ImageFont
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
 
 from napari_shaspec.modalities import Modality, subset_name
 from napari_shaspec.regions import Region
@@ -137,6 +137,60 @@ def picture_points(photographer: Photographer) -> None:
     photographer.window("feature_plot.png")
 
 
+def picture_regions(photographer: Photographer) -> None:
+    """Regions as outlines, and what changes against a pinned result."""
+    panel = photographer.panel
+    for region in Region:
+        panel.overlay_panel.shown[region].click()
+    panel.overlay_panel.opacity.setValue(15)
+    photographer.window("outlines.png")
+    photographer.part(panel.overlay_panel, "panel_overlay.png")
+    for region in Region:
+        panel.overlay_panel.shown[region].click()
+    panel.overlay_panel.opacity.setValue(50)
+
+    # What changes without T1c and T2.
+    panel.regions.pin.click()
+    photographer.choose(Modality.FLAIR)
+    photographer.window("compare.png")
+    photographer.part(panel.regions, "panel_regions.png")
+    panel.regions.unpin.click()
+
+
+def picture_features(photographer: Photographer) -> None:
+    """Feature maps, T2 missing."""
+    panel = photographer.panel
+    photographer.choose(Modality.FLAIR, Modality.T1, Modality.T1C)
+    panel.tabs.setCurrentWidget(panel.features_panel)
+    panel.features_panel.level.setCurrentIndex(1)
+    panel.features_panel.button.click()
+    photographer.wait(lambda: panel.features.shown)
+    photographer.settle()
+    photographer.window("features.png")
+    photographer.part(panel.features_panel, "panel_features.png")
+    panel.features_panel.button.click()
+    photographer.choose(*Modality)
+
+
+def picture_subsets(photographer: Photographer) -> None:
+    """Every subset, and where they agree."""
+    panel = photographer.panel
+    panel.tabs.setCurrentWidget(panel.subsets_panel)
+    panel.subsets_panel.button.click()
+    photographer.wait(lambda: panel.state.swept is not None and not panel.state.sweeping)
+    photographer.part(panel.subsets_panel, "panel_subsets.png")
+    panel.subsets_panel.map.setCurrentText(Region.WT)
+    panel.subsets_panel.map.activated.emit(panel.subsets_panel.map.currentIndex())
+    panel.overlay.layer.visible = False
+    scroll = panel.findChild(QScrollArea).verticalScrollBar()
+    scroll.setValue(scroll.maximum())
+    photographer.window("subsets.png")
+    scroll.setValue(0)
+    panel.overlay.layer.visible = True
+    panel.subsets_panel.map.setCurrentIndex(0)
+    panel.subsets_panel.map.activated.emit(0)
+
+
 def main() -> None:
     """Take all pictures."""
     folder = Path(sys.argv[1])
@@ -161,38 +215,13 @@ def main() -> None:
     photographer.part(panel.run, "panel_prediction.png")
     photographer.choose(*Modality)
 
-    # Regions as outlines.
-    for region in Region:
-        panel.overlay_panel.shown[region].click()
-    panel.overlay_panel.opacity.setValue(15)
-    photographer.window("outlines.png")
-    photographer.part(panel.overlay_panel, "panel_overlay.png")
-    for region in Region:
-        panel.overlay_panel.shown[region].click()
-    panel.overlay_panel.opacity.setValue(50)
-
-    # What changes without T1c and T2.
-    panel.regions.pin.click()
-    photographer.choose(Modality.FLAIR)
-    photographer.window("compare.png")
-    photographer.part(panel.regions, "panel_regions.png")
-    panel.regions.unpin.click()
-
-    # Feature maps, T2 missing.
-    photographer.choose(Modality.FLAIR, Modality.T1, Modality.T1C)
-    panel.tabs.setCurrentWidget(panel.features_panel)
-    panel.features_panel.level.setCurrentIndex(1)
-    panel.features_panel.button.click()
-    photographer.wait(lambda: panel.features.shown)
-    photographer.settle()
-    photographer.window("features.png")
-    photographer.part(panel.features_panel, "panel_features.png")
-    panel.features_panel.button.click()
-    photographer.choose(*Modality)
+    picture_regions(photographer)
+    picture_features(photographer)
+    picture_subsets(photographer)
 
     panel.tabs.setCurrentWidget(panel.export_form.native)
     photographer.part(panel.export_form.native, "panel_export.png")
-    panel.tabs.setCurrentIndex(3)
+    panel.tabs.setCurrentIndex(panel.tabs.count() - 1)
     photographer.part(panel.tabs.currentWidget(), "panel_open.png")
     panel.tabs.setCurrentIndex(0)
 

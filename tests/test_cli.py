@@ -496,6 +496,65 @@ def test_mistakes_in_cohort(
     assert message in err
 
 
+def test_sweep_writes_every_subset_and_where_they_agree(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    out = tmp_path / "P1.csv"
+    code, shown, told = say("sweep", case, "--weights", weights, "--out", out, "--maps")
+    assert code == 0
+    assert "Dice with the reference" in shown
+    assert "Adds to Dice" in shown
+    assert "FLAIR: " in told
+    with out.open(newline="") as file:
+        rows = {(row["available"], row["region"]): row for row in csv.DictReader(file)}
+    assert len(rows) == 45
+    say("evaluate", case, "--weights", weights, "--out", tmp_path / "evaluated.csv")
+    with (tmp_path / "evaluated.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            dice = float(rows[row["available"], row["region"]]["dice_reference"])
+            assert dice == pytest.approx(float(row["dice"]), abs=1e-4)
+    say("predict", case, "--weights", weights, "--out", tmp_path / "seg.nii.gz", "--available", "t2,flair")
+    everywhere = nib.load(tmp_path / "P1_WT_consensus.nii.gz")
+    labels = labels_of(tmp_path / "seg.nii.gz")
+    assert float(rows["flair+t2", "WT"]["ml"]) == pytest.approx((labels > 0).sum() * 0.08, abs=1e-3)
+    shares = np.asarray(everywhere.dataobj) * 15
+    np.testing.assert_allclose(shares, shares.round(), atol=1e-5)
+    assert (shares[labels > 0] > 0.5).all()
+    np.testing.assert_allclose(everywhere.affine, AFFINE)
+    assert {path.name for path in tmp_path.glob("P1_*")} == {f"P1_{region}_consensus.nii.gz" for region in Region}
+
+
+def test_sweep_without_a_reference_holds_all_against_everything(
+    case: Path, weights: Path, tmp_path: Path, say: Say
+) -> None:
+    shutil.copy(case / "BraTS_1_seg.nii.gz", case / "BraTS_1_second_seg.nii.gz")
+    out = tmp_path / "sweep.csv"
+    code, shown, told = say("sweep", case, "--weights", weights, "--out", out)
+    assert code == 0
+    assert "Dice with the answer from all images" in shown
+    assert "Note: compared with the answer from all images alone: Expected at most one label map" in told
+    assert say("sweep", case, "--weights", weights, "--out", out)[0] == 1  # it is there
+    flair = next(case.glob("*flair*"))
+    code, shown, _ = say("sweep", "--flair", flair, "--weights", weights, "--out", tmp_path / "flair.csv", "--maps")
+    assert code == 0
+    assert "Adds to Dice" not in shown  # a single image adds everything
+    assert (tmp_path / "flair.csv").read_text().count("flair,") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{case}", "--out", "{here}/sweep.txt"], "ends in .csv"),
+        (["--out", "{here}/sweep.csv"], "one of a case, files with their modality, and --sample, found none"),
+        (["{case}", "--sample", "--out", "{here}/sweep.csv"], "found more than one"),
+    ],
+)
+def test_mistakes_in_sweep(arguments: list[str], message: str, case: Path, tmp_path: Path, say: Say) -> None:
+    code, _, told = say("sweep", *(each.format(case=case, here=tmp_path) for each in arguments))
+    assert code == 1
+    assert message in told
+    assert len(told.splitlines()) == 1
+    assert not list(tmp_path.glob("sweep*"))
+
+
 def test_features_are_plotted_and_measured(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
     common = ("features", case, "--weights", weights, "--device", "cpu", "--most", 80)
     code, out, err = say(*common, "--plot", tmp_path / "p.png", "--table", "--report")

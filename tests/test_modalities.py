@@ -67,7 +67,7 @@ NAMES = {
         t2wi.nii.gz  T2_CUBE.nii.gz""",
     None: """
         T10.nii.gz  patient_T10_0001.nii.gz  t1_t2.nii.gz  t2_to_t1.nii.gz  flair_to_t1.nii.gz
-        out_shared_T2_stand-in.nii.gz  P1_shared_FLAIR_1.nii.gz  x_specific_T1c.nii.gz
+        sweep_flair_WT_consensus.nii.gz  out_shared_T2_stand-in.nii.gz  P1_shared_FLAIR_1.nii.gz  x_specific_T1c.nii.gz
         T1_bias_field.nii.gz  T2_biasfield.nii.gz
         T1_to_T1c.nii.gz  t1_to_t1ce.nii.gz  T1_reg_to_T1c.nii.gz  T1_coreg_T1Gd.nii.gz  t1c_2_t1.nii.gz
         T1_post_to_T1.nii.gz  t1_in_flair_space.nii.gz  T2star.nii.gz  T2*.nii.gz  AX T2* GRE.nii.gz  t2_star_w.nii.gz
@@ -105,7 +105,7 @@ NO_LABEL_MAPS = """
     T1.nii.gz  UCSF-PDGM-0004_brain_segmentation.nii.gz  UCSF-PDGM-0004_brain_parenchyma_segmentation.nii.gz
     T1_brain_seg.nii.gz  aparc+aseg.nii.gz  sub-01_desc-aseg_dseg.nii.gz  sub-01_label-GM_probseg.nii.gz  seg_ET.nii.gz
     seg_TC.nii.gz  seg_WT.nii.gz  seg_prob.nii.gz  case_seg_pred.nii.gz  predicted_seg.nii.gz  brain_mask.nii.gz
-    seg_shared_FLAIR.nii.gz  tissue_seg.nii.gz  segment7.nii.gz"""
+    seg_shared_FLAIR.nii.gz  P1_seg_ET_consensus.nii.gz  tissue_seg.nii.gz  segment7.nii.gz"""
 
 
 @pytest.mark.parametrize("filename", names(LABEL_MAPS))

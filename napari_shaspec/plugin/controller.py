@@ -22,6 +22,7 @@ from napari_shaspec.plugin.measures import Measures
 from napari_shaspec.plugin.painter import Painter
 from napari_shaspec.plugin.predictions import Predictions
 from napari_shaspec.plugin.state import PluginState, Status
+from napari_shaspec.plugin.sweeps import Sweeps
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.feature_choice import FeatureChoice
@@ -63,6 +64,7 @@ class Controller:
         self._case: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
         self._features = FeatureRequests(network, start, self._failed)
         self.measures = Measures(state, painter, start, self._failed)
+        self.sweeps = Sweeps(state, start, network, self._request, self._failed)
         self.predictions = Predictions(
             state,
             painter,
@@ -107,6 +109,7 @@ class Controller:
         self.network.forget()
         state.case = None
         self.predictions.forget()
+        self.sweeps.forget()
         state.pinned = None
         if not sources:
             self._case.cancel()
@@ -193,6 +196,7 @@ class Controller:
 
     def _restart(self) -> None:
         self.state.encoded = frozenset()
+        self.sweeps.cancel()  # which would run with the network or device before
         if self.state.live and self.state.case is not None:
             self.predictions.predict()  # which cancels what runs, and whose result asks for maps again
         else:
@@ -247,13 +251,13 @@ class Controller:
         """Stop everything; whether all threads have ended."""
         self._case.cancel()
         self._cancel_all()  # at once, and only then wait for each
-        kinds = (self._case, self._reference, self.predictions, self.measures, self._features)
+        kinds = (self._case, self._reference, self.predictions, self.measures, self._features, self.sweeps)
         ended = [each.close(CLOSING_SECONDS) for each in kinds]
         self.network.forget()
         return all(ended)
 
     def _cancel_all(self) -> None:
         """Of what runs for the present case nothing is heard any more."""
-        for running in (self._reference, self._features, self.measures):
+        for running in (self._reference, self._features, self.measures, self.sweeps):
             running.cancel()
         self.predictions.stop()

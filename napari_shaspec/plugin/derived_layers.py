@@ -1,24 +1,27 @@
-"""Layers that follow from the labels: each region by itself, and what changed against labels that were pinned."""
+"""Layers beside the labels: each region by itself, what changed against pinned labels, where the subsets agree."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from psygnal import Signal
 
 from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, Role
-from napari_shaspec.plugin.palette import CHANGE_COLOURS, GAINED, LOST, REGION_COLOURS, flat_look
+from napari_shaspec.plugin.palette import CHANGE_COLOURS, GAINED, LOST, REGION_COLOURS, consensus_look, flat_look
 from napari_shaspec.regions import Region, labels_to_masks
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Labels
+    from napari.layers import Image, Labels
 
     from napari_shaspec.volume import Volume
 
 CHANGE_NAME = "Change"
+CONSENSUS_NAME = "Consensus"
 LINE_PIXELS = 2
 EVERYWHERE = (slice(None),) * 3
 
@@ -43,9 +46,18 @@ def add_labels(
     viewer: ViewerModel, name: str, volume: Volume, look: Mapping[str, object], role: Role = Role.DERIVED
 ) -> Labels:
     """Show a volume of small numbers; the layer holds a view of its memory."""
-    placement = Placement.of(volume)
-    options = {**placement.keywords(), **look, "metadata": {TAG: LayerSource(volume, role=role)}, "name": name}
-    return viewer.add_labels(placement.to_display(volume.data), **options)
+    return viewer.add_labels(Placement.of(volume).to_display(volume.data), **_options(name, volume, look, role))
+
+
+def add_picture(viewer: ViewerModel, name: str, volume: Volume, look: Mapping[str, object]) -> Image:
+    """Show a volume of measured values; the layer holds a view of its memory."""
+    options = _options(name, volume, look, Role.DERIVED)
+    return viewer.add_image(Placement.of(volume).to_display(volume.data), **options)
+
+
+def _options(name: str, volume: Volume, look: Mapping[str, object], role: Role) -> dict[str, object]:
+    source = LayerSource(volume, role=role)
+    return {**Placement.of(volume).keywords(), **look, "metadata": {TAG: source}, "name": name}
 
 
 def add_beside(viewer: ViewerModel, name: str, volume: Volume, look: Mapping[str, object]) -> Labels:
@@ -131,31 +143,25 @@ class RegionLayers:
                 del self._masks[region]
 
 
-class ChangeLayer:
-    """Where a region has grown or shrunk against the pinned labels.
+class LayerOfItsOwn(ABC):
+    """One layer that is added when there is something to show, and goes when there is not.
 
     Parameters
     ----------
     viewer
-        The layer is added to it when there is something to compare.
+        The layer is added to it.
     """
+
+    removed = Signal()
+    """Somebody else has taken the layer away."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._layer: Labels | None = None
+        self._layer: Image | Labels | None = None
         viewer.layers.events.removed.connect(self._on_removed)
 
-    def show(self, change: Volume) -> None:
-        """What `change_map` gave, on its grid."""
-        if self._layer is None:
-            look = flat_look(CHANGE_COLOURS) | {"opacity": 0.8}
-            self._layer = add_beside(self._viewer, CHANGE_NAME, change, look)
-        else:
-            self._layer.data = Placement.of(change).to_display(change.data)
-            self._layer.editable = False  # new data make it editable
-
     def remove(self) -> None:
-        """Nothing to compare with any more."""
+        """Nothing to show any more."""
         layer, self._layer = self._layer, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
@@ -165,6 +171,44 @@ class ChangeLayer:
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._layer = self._viewer = None
 
+    def _show(self, name: str, volume: Volume) -> None:
+        if self._layer is None:
+            active = self._viewer.layers.selection.active
+            self._layer = self._add(name, volume)
+            self._viewer.layers.selection.active = active
+        else:
+            self._layer.data = Placement.of(volume).to_display(volume.data)
+            self._layer.metadata = {TAG: LayerSource(volume, role=Role.DERIVED)}
+            self._layer.name = name
+        self._layer.editable = False  # new data make it editable
+
+    @abstractmethod
+    def _add(self, name: str, volume: Volume) -> Image | Labels:
+        """Add the layer to the viewer."""
+
     def _on_removed(self, event: object) -> None:
-        if getattr(event, "value", None) is self._layer:
+        if self._layer is not None and getattr(event, "value", None) is self._layer:
             self._layer = None
+            self.removed.emit()
+
+
+class ChangeLayer(LayerOfItsOwn):
+    """Where a region has grown or shrunk against the pinned labels."""
+
+    def show(self, change: Volume) -> None:
+        """What `change_map` gave, on its grid."""
+        self._show(CHANGE_NAME, change)
+
+    def _add(self, name: str, volume: Volume) -> Labels:
+        return add_labels(self._viewer, name, volume, flat_look(CHANGE_COLOURS) | {"opacity": 0.8})
+
+
+class ConsensusLayer(LayerOfItsOwn):
+    """How many of the subsets of a case's images mark each voxel."""
+
+    def show(self, region: Region, share: Volume) -> None:
+        """What `Sweep.consensus` gave, 0 to 1, on its grid."""
+        self._show(f"{CONSENSUS_NAME} {region}", share)
+
+    def _add(self, name: str, volume: Volume) -> Image:
+        return add_picture(self._viewer, name, volume, consensus_look())

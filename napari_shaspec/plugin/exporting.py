@@ -19,6 +19,9 @@ from napari_shaspec.volume import Case, Volume
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_shaspec.evaluation.answers import Sweep
+
+TABLE = ".csv"
 
 SaveLabels = Callable[[Path, Convention, NDArray[np.uint8]], list[Path]]
 """Path, numbers to write, and labels in file order -> the files that were written."""
@@ -167,3 +170,22 @@ def _outputs(path: Path, form: str, probabilities: bool) -> Outputs:
     if path.suffix == "":
         path = path.with_name(path.name + NIFTI[0])
     return Outputs(path, LabelForm(form), probabilities)
+
+
+def export_sweep(path: Path, sweep: Sweep) -> Path:
+    """Write the answers of all subsets as `napari-shaspec sweep` does; the file's name is given the ending it lacks.
+
+    Raises
+    ------
+    ShaSpecError
+        If it has another one, or if it cannot be written.
+    """
+    from napari_shaspec.evaluation.sweep import write_sweep
+    from napari_shaspec.io.atomic import check_output, replacing
+
+    asked = bool(path.suffix)  # the dialog knows nothing of the name that follows from this one
+    path = path if asked else path.with_suffix(TABLE)
+    check_output(path, (TABLE,), overwrite=asked)
+    with replacing(path, overwrite=asked) as place:
+        write_sweep(sweep, place)
+    return path

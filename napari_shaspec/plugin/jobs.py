@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.plugin.exporting import export_result, older_files
+from napari_shaspec.plugin.exporting import export_result, export_sweep, older_files
 from napari_shaspec.plugin.latest import Latest, Start
 from napari_shaspec.plugin.layers import LayerData
 from napari_shaspec.plugin.opening import Opening
@@ -20,6 +20,7 @@ from napari_shaspec.plugin.state import PluginState, Result
 from napari_shaspec.volume import Case, Volume
 
 if TYPE_CHECKING:
+    from napari_shaspec.evaluation.answers import Sweep
     from napari_shaspec.model.checkpoint import Checkpoint
 
 NAMES_IN_MESSAGE = 4
@@ -112,6 +113,15 @@ class Jobs:
             shares = result.prediction.probabilities if probabilities else None
             files = export_result(path, form, case, result, labels, probabilities=shares, pictures=pictures)
             yield files, older_files(path, form, probabilities)
+
+        self._exporting.run(work)
+
+    def save_sweep(self, path: Path, sweep: Sweep) -> None:
+        """Write the answers of all subsets as CSV; a file dialog has asked before an older file is replaced."""
+        self._state.message = "Writing..."
+
+        def work(cancelled: Event) -> Iterator[tuple[list[Path], list[Path]]]:
+            yield [export_sweep(path, sweep)], []
 
         self._exporting.run(work)
 

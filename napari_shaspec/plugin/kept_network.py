@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import LayerSource
-from napari_shaspec.plugin.prediction_run import Asked, Loaded, Piece, prediction_steps, run_notes
-from napari_shaspec.plugin.state import Result
+from napari_shaspec.plugin.prediction_run import Asked, Loaded, Piece, prediction_steps, run_notes, whole_prediction
+from napari_shaspec.plugin.state import Result, Swept
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.feature_choice import FeatureChoice
     from napari_shaspec.inference.feature_pictures import FeatureMap, FeaturePictures
+    from napari_shaspec.inference.prediction import Prediction
     from napari_shaspec.inference.session import Session
+    from napari_shaspec.inference.smoothing import Postprocessing
     from napari_shaspec.model.checkpoint import Checkpoint
     from napari_shaspec.volume import Case
 
@@ -62,6 +67,8 @@ class KeptNetwork:
         self._load_checkpoint = load_checkpoint
         # A cancelled run leaves at its next tile, and the cache is no place for two.
         self._lock = Lock()
+        # Who waits for the lock holds this one: a sweep, which asks for it again and again, comes after him.
+        self._next = Lock()
         self._key: tuple[object, ...] = ()
         self._pictures: FeaturePictures | None = None
         self.session: Session | None = None
@@ -77,7 +84,7 @@ class KeptNetwork:
 
     def predict(self, request: NetworkRequest, asked: Asked, cancelled: Event) -> Iterator[Loaded | Piece | Result]:
         """What is known of the network, then labels piece by piece, then the finished prediction."""
-        with self._lock:
+        with self._turn():
             if cancelled.is_set():
                 return
             checkpoint, session = self._ready(request, cancelled)
@@ -91,7 +98,7 @@ class KeptNetwork:
         from napari_shaspec.inference.feature_pictures import FeaturePictures
         from napari_shaspec.inference.features import FeaturesCancelledError
 
-        with self._lock:
+        with self._turn():
             if cancelled.is_set():
                 return
             _, session = self._ready(request, cancelled)
@@ -108,6 +115,42 @@ class KeptNetwork:
             except FeaturesCancelledError:
                 return
         yield maps
+
+    def sweep(self, request: NetworkRequest, post: Postprocessing, cancelled: Event) -> Iterator[Swept]:
+        """Every subset of the case's images, one after the other; other requests come in between two of them."""
+        from napari_shaspec.evaluation.sweep import sweep
+
+        checkpoint = request.checkpoint or self._load_checkpoint(request.weights)
+        case = request.case
+        reference = None if case.truth is None else case.truth.data.astype(np.uint8)
+        predictions = self._each_subset(replace(request, checkpoint=checkpoint), cancelled)
+        for found in sweep(predictions, post, reference):
+            yield Swept(found, checkpoint.sha256, post.thresholds, post.smooth, case.truth)
+
+    def _each_subset(
+        self, request: NetworkRequest, cancelled: Event
+    ) -> Iterator[tuple[frozenset[Modality], Prediction]]:
+        from napari_shaspec.evaluation.sweep import sweep_order
+
+        for available in sweep_order(request.case.available):
+            with self._turn():
+                if cancelled.is_set():
+                    return
+                _, session = self._ready(request, cancelled)
+                prediction = whole_prediction(session, available, cancelled)
+            if prediction is None:
+                return
+            yield available, prediction
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The network to oneself, in the order of asking."""
+        with self._next:
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _ready(self, request: NetworkRequest, cancelled: Event) -> tuple[Checkpoint, Session]:
         """Made in the worker, because torch takes seconds to import; kept unless somebody chose anew meanwhile."""

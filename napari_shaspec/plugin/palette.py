@@ -29,6 +29,10 @@ GAINED, LOST = 1, 2
 CHANGE_COLOURS = {GAINED: (0, 220, 130), LOST: (255, 60, 200)}
 """Green and magenta differ in brightness too, for colour-blind readers."""
 
+CONSENSUS_ALPHA = 0.8
+LEAST_SHARE = 0.01
+"""Below this a map of shares is transparent; one of fifteen is more."""
+
 
 def rgba(colour: tuple[int, int, int], alpha: float = 1.0) -> NDArray[np.float32]:
     """0 to 255 -> 0 to 1."""
@@ -70,3 +74,18 @@ def flat_look(colours: dict[int, tuple[int, int, int]]) -> dict[str, Any]:
     from napari.utils.colormaps import DirectLabelColormap
 
     return {"colormap": DirectLabelColormap(color_dict=colormap(colours))}
+
+
+def consensus_look() -> dict[str, Any]:
+    """Keywords of an Image layer of shares, 0 to 1: nothing where the share is 0, so that the MRI below is seen."""
+    from napari.utils.colormaps import Colormap, ensure_colormap
+
+    shown = ensure_colormap("plasma").map(np.linspace(0, 1, 16))
+    shown[:, 3] = CONSENSUS_ALPHA
+    colours = [np.zeros(4), *shown]
+    controls = [0.0, *np.linspace(LEAST_SHARE, 1, len(shown))]
+    return {
+        "colormap": Colormap(colours, controls=controls, name="share of the answers"),
+        "contrast_limits": (0.0, 1.0),
+        "blending": "translucent",
+    }

@@ -16,9 +16,10 @@ from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region
 from napari_shaspec.reliability import Confidence
 
 if TYPE_CHECKING:
+    from napari_shaspec.evaluation.answers import Sweep
     from napari_shaspec.inference.prediction import Prediction
     from napari_shaspec.model.checkpoint import Checkpoint
-    from napari_shaspec.volume import Case
+    from napari_shaspec.volume import Case, Volume
 
 
 class Status(StrEnum):
@@ -88,6 +89,29 @@ class Pinned:
     available: frozenset[Modality]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Swept:
+    """What the subsets of the case's images have answered so far, and what made it.
+
+    Parameters
+    ----------
+    sweep
+        The answers.
+    network
+        Hash of the weights.
+    thresholds, smooth
+        What made masks of probabilities.
+    reference
+        What they were compared with, if anything.
+    """
+
+    sweep: Sweep
+    network: str
+    thresholds: Mapping[Region, float]
+    smooth: bool
+    reference: Volume | None
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """One region against the reference: Dice, 0 to 1, and HD95 in mm; None while it is computed."""
@@ -137,6 +161,8 @@ class PluginState:
         Of the labels as they are in the layer, edits included.
     confidence
         How far to trust each region of what the network was last asked for.
+    swept, sweeping
+        What every subset gave, and whether more is to come.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -162,6 +188,8 @@ class PluginState:
     confidence: Mapping[Region, Confidence] = field(default_factory=dict)
     thresholds: Mapping[Region, float] = field(default_factory=lambda: dict(DEFAULT_THRESHOLDS))
     smooth: bool = False
+    swept: Swept | None = None
+    sweeping: bool = False
 
     def listen(self, **listeners: Any) -> list[tuple[str, Any]]:
         """Connect functions to entries by name; the list is what `forget` takes."""

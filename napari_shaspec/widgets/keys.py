@@ -33,10 +33,10 @@ class Keys(QObject):
         self._panel = panel
         self._controller = controller
         toggles = [self._shortcut(str(number), partial(self._toggle, each)) for number, each in enumerate(Modality, 1)]
-        self._escape = self._shortcut("Esc", controller.predictions.cancel)
+        self._escape = self._shortcut("Esc", self._cancel)
         self._shortcuts = [*toggles, self._escape]
-        self._listening = controller.state.listen(status=self._on_status)
-        self._on_status(controller.state.status)
+        self._listening = controller.state.listen(status=self._on_work, sweeping=self._on_work)
+        self._on_work()
         panel.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
@@ -66,8 +66,16 @@ class Keys(QObject):
     def _toggle(self, modality: Modality) -> None:
         self._controller.set_available(modality, modality not in self._controller.state.available)
 
-    def _on_status(self, status: Status, *_: object) -> None:
-        self._escape.setEnabled(status is Status.RUNNING)  # only then: napari's polygon tool uses it too
+    def _cancel(self) -> None:
+        """A prediction first; a sweep goes on behind it."""
+        if self._controller.state.status is Status.RUNNING:
+            self._controller.predictions.cancel()
+        else:
+            self._controller.sweeps.cancel()
+
+    def _on_work(self, *_: object) -> None:
+        state = self._controller.state
+        self._escape.setEnabled(state.status is Status.RUNNING or state.sweeping)  # napari's polygon tool uses it too
 
 
 def _viewer_window(panel: QWidget) -> QWidget | None:

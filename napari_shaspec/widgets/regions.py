@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, Signal, SignalInstance
+from qtpy.QtCore import Signal, SignalInstance
 from qtpy.QtGui import QBrush, QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
@@ -10,8 +10,6 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLabel,
     QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -21,6 +19,7 @@ from napari_shaspec.modalities import subset_name
 from napari_shaspec.plugin.palette import CHANGE_COLOURS, GAINED, LOST, REGION_COLOURS, REGION_NAMES
 from napari_shaspec.plugin.state import PluginState
 from napari_shaspec.regions import Label, Region
+from napari_shaspec.widgets.tables import LEFT, RIGHT, ShownTable
 
 COLUMNS = ("Region", "ml", "diff", "gained", "lost", "Dice", "HD95", "Trust")
 TIPS = {
@@ -53,26 +52,10 @@ class RegionsPanel(QWidget):
         super().__init__()
         self._state = state
         self._moved: dict[Region, tuple[float, float]] = {}
-        self.table = QTableWidget(len(Region), len(COLUMNS))
-        self.table.setObjectName("regions")
-        self.table.setAccessibleName("Regions")
-        rows, header = self.table.verticalHeader(), self.table.horizontalHeader()
-        assert rows is not None
-        assert header is not None
-        self._header = header
-        rows.hide()
-        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        self.table.setSelectionMode(QTableWidget.SelectionMode.ContiguousSelection)
-        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self._header.setMinimumSectionSize(30)
+        self.table = ShownTable(len(Region), COLUMNS, "Regions", TIPS)
+        self.table.setSelectionMode(ShownTable.SelectionMode.ContiguousSelection)
         for column in (0, TRUST):  # words, which must not be cut off
-            self._header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        for column, name in enumerate(COLUMNS):
-            title = QTableWidgetItem(name)
-            title.setToolTip(TIPS.get(name, ""))
-            self.table.setHorizontalHeaderItem(column, title)
+            self.table.header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self.trust_line = QLabel()
         self.trust_line.setObjectName("trust")
         self.trust_line.setWordWrap(True)
@@ -145,9 +128,7 @@ class RegionsPanel(QWidget):
             self.table.setColumnHidden(column, state.pinned is None)
         for column in (5, 6):
             self.table.setColumnHidden(column, state.case is None or state.case.truth is None)
-        self.table.setFixedHeight(
-            self._header.sizeHint().height() + sum(self.table.rowHeight(row) for row in range(len(Region))) + 4
-        )
+        self.table.fit_rows()
         finished = bool(state.volumes_ml) and state.result is not None
         self.pin.setEnabled(finished)
         self.pin.setToolTip(
@@ -175,18 +156,11 @@ class RegionsPanel(QWidget):
         swatch: tuple[int, int, int] | None = None,
         colour: tuple[int, int, int] | None = None,
     ) -> None:
-        item = self.table.item(row, column)
-        if item is None:
-            item = QTableWidgetItem()
-            item.setTextAlignment(
-                Qt.AlignmentFlag.AlignVCenter
-                | (Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight)
-            )
-            if swatch is not None:
-                item.setIcon(_icon(swatch))
-            if colour is not None:
-                item.setForeground(QBrush(QColor(*colour)))
-            self.table.setItem(row, column, item)
+        item = self.table.cell(row, column, LEFT if column == 0 else RIGHT)
+        if swatch is not None:
+            item.setIcon(_icon(swatch))
+        if colour is not None:
+            item.setForeground(QBrush(QColor(*colour)))
         item.setText(text)
         item.setToolTip(tip)
 

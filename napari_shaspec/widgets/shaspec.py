@@ -12,7 +12,7 @@ from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.cases import CaseLayers
 from napari_shaspec.plugin.controller import CLOSING_SECONDS, Controller
-from napari_shaspec.plugin.derived_layers import ChangeLayer
+from napari_shaspec.plugin.derived_layers import ChangeLayer, ConsensusLayer
 from napari_shaspec.plugin.exporting import save_function
 from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
@@ -39,6 +39,8 @@ from napari_shaspec.widgets.overlay import OverlayPanel
 from napari_shaspec.widgets.regions import RegionsPanel
 from napari_shaspec.widgets.run import RunPanel
 from napari_shaspec.widgets.settling import settle_timer
+from napari_shaspec.widgets.subsets import SubsetsPanel
+from napari_shaspec.widgets.subsets_display import SubsetsDisplay
 from napari_shaspec.widgets.wheel import WheelFilter
 
 if TYPE_CHECKING:
@@ -103,6 +105,10 @@ class ShaSpecWidget(Dock):
         self.feature_display = FeatureDisplay(
             self.features_panel, self.features, self.controller, self.overlay, self.layers
         )
+        self.subsets_panel = SubsetsPanel(state)
+        self.subsets_display = SubsetsDisplay(
+            self.subsets_panel, ConsensusLayer(self.viewer), self.controller, self.jobs
+        )
         self.choices = Choices(self.run, self.overlay_panel, self.controller, self.overlay, self.jobs)
         self.export_request = ExportRequest(self, state, self.overlay, self.features, self.jobs)
         self.open_form = OpenForm(self.open_paths)
@@ -112,6 +118,7 @@ class ShaSpecWidget(Dock):
         self.tabs = tabbed(
             {
                 "Overlay": self.overlay_panel,
+                "Subsets": self.subsets_panel,
                 "Feature maps": self.features_panel,
                 "Export": self.export_form.native,
                 "Open": stacked(self.open_form.native, self.simulate_form.native),
@@ -286,7 +293,7 @@ class ShaSpecWidget(Dock):
             event.disconnect(self._on_layers)
         if self._on_mouse_move in self.viewer.mouse_move_callbacks:
             self.viewer.mouse_move_callbacks.remove(self._on_mouse_move)
-        for panel in (self.modalities, self.run, self.regions, self.features_panel):
+        for panel in (self.modalities, self.run, self.regions, self.features_panel, self.subsets_panel):
             panel.close_panel()
         self.jobs.close(CLOSING_SECONDS)
         self.layers.close()
@@ -294,6 +301,7 @@ class ShaSpecWidget(Dock):
         self.overlay.close()
         self.change.close()
         self.feature_display.close()
+        self.subsets_display.close()
         # Qt keeps what is connected to it alive, and that must not be a viewer.
         self.viewer = None
 

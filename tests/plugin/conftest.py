@@ -126,7 +126,7 @@ class FakeSession:
         self.asked: list[tuple[frozenset[Modality], Box | None]] = []
         self.error: Exception | None = None
 
-    def stream(self, available: frozenset[Modality], viewport: Box | None) -> Iterator[TileResult]:
+    def stream(self, available: frozenset[Modality], viewport: Box | None = None) -> Iterator[TileResult]:
         self.asked.append((available, viewport))
         shares = (0.9, 0.9, 0.9) if Modality.T1C in available else (0.1, 0.1, 0.7)
         for number, (box, stage) in enumerate(zip((*HALVES, *HALVES), ("coarse",) * 2 + ("fine",) * 2, strict=True), 1):
