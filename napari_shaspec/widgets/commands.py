@@ -48,6 +48,12 @@ def show_feature_plot() -> None:
     open_feature_plot(open_panel())
 
 
+def show_subsets() -> None:
+    """Open the panel at the comparison of all subsets."""
+    panel = open_panel()
+    panel.tabs.setCurrentWidget(panel.subsets_panel)
+
+
 def export() -> None:
     """Open the panel at its export form."""
     panel = open_panel()

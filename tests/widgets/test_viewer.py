@@ -791,6 +791,8 @@ def test_menu_commands(viewer: Viewer, case_folder: Path, qtbot: QtBot) -> None:
     commands.segment()
     panel = commands.open_panel()
     finished(panel, qtbot)
+    commands.show_subsets()
+    assert panel.tabs.currentWidget() is panel.subsets_panel
     commands.show_features()
     assert panel.tabs.currentWidget() is panel.features_panel
     commands.export()
@@ -798,7 +800,7 @@ def test_menu_commands(viewer: Viewer, case_folder: Path, qtbot: QtBot) -> None:
 
 
 def test_a_simulated_case_from_the_form(panel: ShaSpecWidget, qtbot: QtBot) -> None:
-    panel.tabs.setCurrentIndex(3)
+    panel.tabs.setCurrentIndex(panel.tabs.count() - 1)
     panel.simulate_form.voxel_mm.value = 3.0
     qtbot.mouseClick(panel.simulate_form.button.native, Qt.MouseButton.LeftButton)
     finished(panel, qtbot)
