@@ -475,12 +475,43 @@ def test_cohort_goes_on_where_it_stopped(case: Path, weights: Path, tmp_path: Pa
     assert (code, printed) == (0, f"Wrote {out / 'cohort.csv'}: 1 predicted, 0 kept, 0 failed\n")
 
 
+def test_cohort_writes_reports_and_probabilities_too(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    out = tmp_path / "out"
+    common = ("cohort", case.parent, "--out", out, "--weights", weights, "--device", "cpu", "--workers", 1)
+    more = ("--report", "--probabilities", "--threshold", "ET=0.4", "--threshold", "wt=0.55")
+    predicted = f"Wrote {out / 'cohort.csv'}: 1 predicted, 0 kept, 0 failed\n"
+    out.mkdir()
+    (out / "BraTS_1_seg.json").write_text("{}")  # somebody's, though it is named like a report
+    code, _, err = say(*common, *more)
+    assert code == 1
+    assert "BraTS_1_seg.json" in err
+    (out / "BraTS_1_seg.json").unlink()
+    assert say(*common, *more)[1] == predicted
+    names = {f"BraTS_1_seg{each}" for each in ("_ET.nii.gz", "_TC.nii.gz", "_WT.nii.gz", ".nii.gz", ".json")}
+    assert {path.name for path in out.iterdir()} == {"cohort.csv", *names}
+    one = tmp_path / "seg.nii.gz"
+    say("predict", case, "--out", one, "--weights", weights, "--device", "cpu", *more)
+    assert one.read_bytes() == (out / "BraTS_1_seg.nii.gz").read_bytes()
+    assert one.with_name("seg_WT.nii.gz").read_bytes() == (out / "BraTS_1_seg_WT.nii.gz").read_bytes()
+    again = tmp_path / "again.nii.gz"
+    assert say("predict", "--from", out / "BraTS_1_seg.json", "--out", again)[0] == 0
+    assert again.read_bytes() == one.read_bytes()
+    kept = f"Wrote {out / 'cohort.csv'}: 0 predicted, 1 kept, 0 failed\n"
+    assert say(*common, *more)[1] == kept
+    (out / "BraTS_1_seg_TC.nii.gz").unlink()
+    assert say(*common, *more)[1] == predicted
+    assert say(*common)[1] == predicted  # at one half again
+    assert "left from before" in (out / "cohort.csv").read_text()  # the probabilities
+    assert read_report(out / "BraTS_1_seg.json").thresholds[Region.ET] == 0.5  # renewed with the labels
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["{here}/nowhere", "--out", "{here}/out"], "a folder of cases"),
         (["{case}", "--out", "{case}"], "a folder apart from the cases"),
         (["{case}", "--out", "{here}/out", "--device", "abacus"], "found abacus"),
+        (["{case}", "--out", "{here}/out", "--threshold", "ET=2"], "as in ET=0.4, found ET=2"),
         (["{case}", "--out", "{here}/out", "--scheduler", "tcp://x:1", "--workers", "2"], "--scheduler or --workers"),
         (["{case}", "--out", "{here}/out", "--scheduler", "nonsense"], "a dask scheduler at nonsense"),
         (["{case}", "--out", "{case}/BraTS_1_t1.nii.gz"], "a folder to write to at"),
@@ -511,6 +542,11 @@ def test_sweep_writes_every_subset_and_where_they_agree(case: Path, weights: Pat
         for row in csv.DictReader(file):
             dice = float(rows[row["available"], row["region"]]["dice_reference"])
             assert dice == pytest.approx(float(row["dice"]), abs=1e-4)
+    higher = tmp_path / "higher.csv"
+    say("sweep", case, "--weights", weights, "--out", higher, "--threshold", "ET=0.55")
+    with higher.open(newline="") as file:
+        smaller = [float(row["ml"]) for row in csv.DictReader(file) if row["region"] == "ET"]
+    assert sum(smaller) < sum(float(row["ml"]) for (_, region), row in rows.items() if region == "ET")
     say("predict", case, "--weights", weights, "--out", tmp_path / "seg.nii.gz", "--available", "t2,flair")
     everywhere = nib.load(tmp_path / "P1_WT_consensus.nii.gz")
     labels = labels_of(tmp_path / "seg.nii.gz")
@@ -545,6 +581,7 @@ def test_sweep_without_a_reference_holds_all_against_everything(
         (["{case}", "--out", "{here}/sweep.txt"], "ends in .csv"),
         (["--out", "{here}/sweep.csv"], "one of a case, files with their modality, and --sample, found none"),
         (["{case}", "--sample", "--out", "{here}/sweep.csv"], "found more than one"),
+        (["{case}", "--out", "{here}/sweep.csv", "--threshold", "ET"], "as in ET=0.4, found ET"),
     ],
 )
 def test_mistakes_in_sweep(arguments: list[str], message: str, case: Path, tmp_path: Path, say: Say) -> None:

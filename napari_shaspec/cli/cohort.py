@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_shaspec.cli.options import ChosenPrecision, Device, Precision, Weights
+from napari_shaspec.cli.options import ChosenPrecision, Device, Precision, Smooth, Threshold, Weights, thresholds_of
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.regions import Convention
@@ -18,7 +18,10 @@ from napari_shaspec.regions import Convention
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_shaspec.cohort.predictor import Job
     from napari_shaspec.cohort.run import Progress
+    from napari_shaspec.cohort.table import CohortTable
+    from napari_shaspec.io.cases import CaseFiles
 
 TABLE = "cohort.csv"
 LINES_APART_SECONDS = 60.0
@@ -41,7 +44,14 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
     convention: Annotated[
         Convention, typer.Option(help="Numbers for NCR/NET, ED and ET in the label maps.")
     ] = Convention.BRATS_2018,
-    smooth: Annotated[bool, typer.Option("--smooth", help="Remove small components (ShaSpec*).")] = False,
+    threshold: Threshold = None,
+    smooth: Smooth = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write CASE_seg_ET, CASE_seg_TC, CASE_seg_WT.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also write CASE_seg.json: everything that made the labels.")
+    ] = False,
 ) -> None:
     """Segment every case of a folder with whichever modalities it has; a row for each, failed ones too."""
     from napari_shaspec.cohort.cluster import default_workers, local_client, remote_client, torch_threads
@@ -50,7 +60,9 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
     from napari_shaspec.cohort.table import CohortTable
     from napari_shaspec.io.atomic import make_folder, remove_leftovers
     from napari_shaspec.io.cases import find_cases
+    from napari_shaspec.io.nifti import check_no_stranger
 
+    thresholds = thresholds_of(threshold)
     if scheduler is not None and workers is not None:
         raise ShaSpecError("--scheduler or --workers", "both", "A scheduler brings workers of its own: leave one out")
     cases = find_cases(folder.resolve())
@@ -59,13 +71,25 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
     if scheduler is None:
         usual = default_workers(_device(device))
         workers = workers or usual
-    job = Job(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, device, precision.value, convention, smooth)
+    job = Job(
+        out.resolve(),
+        checkpoint.path.resolve(),
+        checkpoint.sha256,
+        device,
+        precision.value,
+        convention,
+        smooth,
+        thresholds,
+        probabilities,
+        report,
+    )
     make_folder(out)
     with CohortTable(out / TABLE) as table:
-        left = [files for files in cases if not table.is_finished(files, job.sha256, job.settings)]
+        left = [files for files in cases if not _is_finished(files, table, job)]
         if len(left) < len(cases):
             say(f"{len(cases) - len(left)} of {len(cases)} cases are finished already.")
         _spare_edited([files.name for files in cases if table.was_edited(files)], {files.name for files in left})
+        check_no_stranger([path for files in left for path in job.outputs(files).files()], [table.path])
         try:
             if left:
                 client = local_client(workers) if workers is not None else remote_client(str(scheduler))
@@ -82,6 +106,12 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
             f"{failed} that failed",
             f"Read the column error of {TABLE}; running again tries these once more",
         )
+
+
+def _is_finished(files: CaseFiles, table: CohortTable, job: Job) -> bool:
+    """With everything that is asked for beside the label map, too."""
+    written = all(path.is_file() for path in job.outputs(files).files())
+    return written and table.is_finished(files, job.sha256, job.settings)
 
 
 def _spare_edited(edited: Sequence[str], left: Collection[str]) -> None:

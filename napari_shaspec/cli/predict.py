@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_shaspec.cli.case_choice import CaseArgument, File, Sample, chosen_case, say_what
-from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision, Weights
+from napari_shaspec.cli.options import (
+    ChosenPrecision,
+    Device,
+    Overwrite,
+    Precision,
+    Smooth,
+    Threshold,
+    Weights,
+    thresholds_of,
+)
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, staged
 from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.io.report import file_sha256, read_report
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
-from napari_shaspec.regions import DEFAULT_THRESHOLDS, Region, masks_to_labels, volumes_ml
+from napari_shaspec.regions import Region, masks_to_labels, volumes_ml
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,15 +62,10 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
         LabelForm,
         typer.Option(help="Numbers for NCR/NET, ED and ET in the label map; regions: a mask each, OUT_ET_mask, ..."),
     ] = LabelForm.BRATS_2018,
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Where a region begins, as in ET=0.4; again for the next one.", metavar="REGION=P", show_default="0.5"
-        ),
-    ] = None,
+    threshold: Threshold = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write OUT_ET, OUT_TC, OUT_WT.")] = False,
     overlay: Annotated[Path | None, typer.Option(help="Also write a picture, .png.")] = None,
-    smooth: Annotated[bool, typer.Option("--smooth", help="Remove small components (ShaSpec*).")] = False,
+    smooth: Smooth = False,
     report: Annotated[bool, typer.Option("--report", help="Also write OUT.json: everything that made it.")] = False,
     from_report: Annotated[
         Path | None, typer.Option("--from", help="Make the labels of this report again, and nothing else.")
@@ -94,7 +98,7 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
     from napari_shaspec.io.nifti import check_no_stranger
 
     outputs = Outputs(out, convention, probabilities, report)
-    thresholds = {**DEFAULT_THRESHOLDS, **dict(map(_threshold, threshold or []))}
+    thresholds = thresholds_of(threshold)
     outputs.check(overwrite=overwrite)
     if overlay is not None:
         check_output(overlay, (".png",), overwrite=overwrite)
@@ -107,19 +111,6 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
         say_what(read)
         run = _predicted(read, read.available, load_weights(weights), device, precision.value)
         _write(run, thresholds, smooth, outputs, overlay, overwrite=overwrite)
-
-
-def _threshold(text: str) -> tuple[Region, float]:
-    name, _, value = text.partition("=")
-    try:
-        region, probability = Region(name.strip().upper()), float(value)
-        if not 0 < probability < 1:
-            raise ValueError("no probability between 0 and 1")
-    except ValueError as error:
-        raise ShaSpecError(
-            "a region and a probability, as in ET=0.4", text, f"Correct --threshold: {', '.join(Region)}, 0 to 1"
-        ) from error
-    return region, probability
 
 
 def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: bool) -> None:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_shaspec.cli.case_choice import CaseArgument, File, Sample, chosen_case, say_what
-from napari_shaspec.cli.options import ChosenPrecision, Device, Overwrite, Precision, Weights
+from napari_shaspec.cli.options import (
+    ChosenPrecision,
+    Device,
+    Overwrite,
+    Precision,
+    Smooth,
+    Threshold,
+    Weights,
+    thresholds_of,
+)
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.io.atomic import check_output, staged
 from napari_shaspec.modalities import Modality, subset_name
@@ -17,6 +26,7 @@ from napari_shaspec.regions import Region
 if TYPE_CHECKING:
     from napari_shaspec.evaluation.answers import Sweep
     from napari_shaspec.inference.session import Session
+    from napari_shaspec.inference.smoothing import Postprocessing
     from napari_shaspec.volume import Case
 
 
@@ -34,6 +44,8 @@ def sweep(  # noqa: PLR0913 (a command's options are its parameters)
             "--maps", help="Also write OUT_ET_consensus.nii.gz and so on: the share of the answers that mark a voxel."
         ),
     ] = False,
+    threshold: Threshold = None,
+    smooth: Smooth = False,
     weights: Weights = None,
     device: Device = "auto",
     precision: ChosenPrecision = Precision.AUTO,
@@ -42,8 +54,10 @@ def sweep(  # noqa: PLR0913 (a command's options are its parameters)
     """Segment one case from every subset of its images: volumes, Dice, and what each image adds."""
     from napari_shaspec.evaluation.answers import Compared
     from napari_shaspec.inference.session import Session
+    from napari_shaspec.inference.smoothing import Postprocessing
     from napari_shaspec.io.nifti import check_no_stranger
 
+    post = Postprocessing(thresholds_of(threshold), smooth)
     check_output(out, (".csv",), overwrite=overwrite)
     pictures = {region: out.with_name(f"{out.stem}_{region}_consensus.nii.gz") for region in Region if maps}
     for path in pictures.values():
@@ -56,14 +70,14 @@ def sweep(  # noqa: PLR0913 (a command's options are its parameters)
         read = (case_files.images_only() if case_files.truth_refusal is not None else case_files).read()
         say_what(read)
         session = Session(load_weights(weights).model, read, device=device, precision=precision.value)
-        found = _found(session, read)
+        found = _found(session, read, post)
     _write(found, read, out, pictures, overwrite=overwrite)
     _show(found)
     for path in (out, *pictures.values()):
         typer.echo(f"Wrote {path}")
 
 
-def _found(session: Session, case: Case) -> Sweep:
+def _found(session: Session, case: Case, post: Postprocessing) -> Sweep:
     import numpy as np
 
     from napari_shaspec.evaluation.subsets import scan_subsets
@@ -73,7 +87,7 @@ def _found(session: Session, case: Case) -> Sweep:
     reference = None if case.truth is None else case.truth.data.astype(np.uint8)
     found: Sweep | None = None
     with progress_bar("all images first") as advance:
-        for found in measure(scan_subsets(session, sweep_order(case.available)), reference=reference):
+        for found in measure(scan_subsets(session, sweep_order(case.available)), post, reference):
             done = len(found.answers)
             advance(f"subset {done} of {found.total}", done, found.total)
     for note in session.notes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,7 +16,8 @@ from distributed import Worker, WorkerPlugin, get_worker
 from napari_shaspec.cohort.table import Row, fingerprint, labels_name
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
-from napari_shaspec.regions import Convention, masks_to_labels, to_convention, volumes_ml
+from napari_shaspec.io.outputs import LabelForm, Outputs
+from napari_shaspec.regions import DEFAULT_THRESHOLDS, Convention, Region, masks_to_labels, volumes_ml
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.engine import Engine
@@ -38,8 +40,10 @@ class Job:
         As `Session` takes them.
     convention
         Numbers in the label maps.
-    smooth
-        Remove small components (ShaSpec*).
+    thresholds, smooth
+        What makes masks of probabilities.
+    probabilities, report
+        Which files come beside each label map.
     """
 
     out: Path
@@ -49,11 +53,20 @@ class Job:
     precision: str = "auto"
     convention: Convention = Convention.BRATS_2018
     smooth: bool = False
+    thresholds: Mapping[Region, float] = field(default_factory=lambda: dict(DEFAULT_THRESHOLDS))
+    probabilities: bool = False
+    report: bool = False
 
     @property
     def settings(self) -> str:
         """What decides a label map beside images and weights."""
-        return f"{self.convention.value} {'smoothed' if self.smooth else 'raw'} {self.precision}"
+        others = (f" {each}={at:g}" for each, at in self.thresholds.items() if at != DEFAULT_THRESHOLDS[each])
+        return f"{self.convention.value} {'smoothed' if self.smooth else 'raw'} {self.precision}{''.join(others)}"
+
+    def outputs(self, files: CaseFiles) -> Outputs:
+        """What is written of a case."""
+        form = LabelForm(self.convention.value)
+        return Outputs(self.out / labels_name(files), form, self.probabilities, self.report)
 
 
 class Predictor(WorkerPlugin):
@@ -112,16 +125,16 @@ class Predictor(WorkerPlugin):
         return engine_that_fits(self.checkpoint.model, self.job.device, self.job.precision)
 
     def predict(self, files: CaseFiles) -> Row:
-        """Segment a case from all that it has, and write its label map.
+        """Segment a case from all that it has, and write its label map and what else was asked for.
 
         Raises
         ------
         ShaSpecError
             If the case cannot be read, or the labels cannot be written.
         """
+        from napari_shaspec.inference.export import describe, export
         from napari_shaspec.inference.session import Session
         from napari_shaspec.inference.smoothing import Postprocessing
-        from napari_shaspec.io.nifti import write_volume
         from napari_shaspec.io.report import file_sha256
 
         began = time.perf_counter()
@@ -132,21 +145,33 @@ class Predictor(WorkerPlugin):
         session = Session(self.checkpoint.model, case, engine=engine, cache_bytes=0)
         prediction = session.predict()
         voxel_mm3 = case.grid.voxel_volume_mm3
-        masks = Postprocessing(smooth=self.job.smooth).masks(prediction.probabilities, voxel_mm3)
-        labels = labels_name(files)
-        numbers = to_convention(masks_to_labels(masks), self.job.convention)
-        write_volume(case.grid.with_data(numbers), self.job.out / labels, overwrite=True)
+        job, outputs = self.job, self.job.outputs(files)
+        masks = Postprocessing(job.thresholds, job.smooth).masks(prediction.probabilities, voxel_mm3)
+        notes = (*said, *session.notes)
+        report = describe(
+            case,
+            case.available,
+            self.checkpoint,
+            session.device,
+            job.precision,
+            job.thresholds,
+            smooth=job.smooth,
+            notes=notes,
+        )
+        export(outputs, case.grid, masks_to_labels(masks), prediction.probabilities, report, overwrite=True)
+        left = [path.name for path in outputs.older()]
+        older = (f"left from before, not of these labels: {', '.join(left)}",) if left else ()
         return Row(
             files.name,
             case.available,
             volumes_ml(masks, voxel_mm3),
             time.perf_counter() - began,
-            (*case.notes, *said, *session.notes),
-            labels=labels,
-            weights=self.job.sha256,
-            settings=self.job.settings,
+            (*case.notes, *notes, *older),
+            labels=outputs.path.name,
+            weights=job.sha256,
+            settings=job.settings,
             images=images,
-            labels_sha256=file_sha256(self.job.out / labels),
+            labels_sha256=file_sha256(outputs.path),
         )
 
 
