@@ -42,9 +42,13 @@ _SEGMENTATION |= {"glistrboost", "annotation", "annotations"}
 _OTHER_SEGMENTATIONS = {"et", "tc", "wt", "prob", "probability", "pred", "predicted", "prediction", "uncertainty"}
 _OTHER_SEGMENTATIONS |= _WRITTEN_HERE
 _OTHER_SEGMENTATIONS |= {"mask", "aseg", "aparc", "aparcaseg", "tissue", "gm", "wm", "csf", "parenchyma", "skull"}
+_SAYING = _T1 | _SEGMENTATION | {"t2", "t2w", "flair", "t2f"}
 _T1_ALONE = {"t1", "t1w", "t1n", "t1c", "ct1"}
 _REGISTERED = {"to", "onto", "in", "on", "2", "reg", "registered", "coreg", "coregistered", "rreg", "aligned", "warped"}
 _BIDS = re.compile(r"sub-[a-z0-9]+(_|$)", re.IGNORECASE)
+_PATIENT = re.compile(r"^[a-z]{2}[ _-]?[0-9]{2,}(?=[ _-])", re.IGNORECASE)
+"""GT-001 at the beginning of a name is a patient, and says neither ground truth nor (GD-001) contrast agent."""
+
 _WHOLE_TOKENS = {"t1n", "t2f"}  # BraTS 2023; as parts they would misread T2FSE as t2f + se
 _VOCABULARY = sorted(
     (_T1 | _GIVEN | _DENIED | _NEGATIONS | _EVENTS | _TECHNIQUES | _OTHER_SEQUENCES | _SEGMENTATION)
@@ -165,7 +169,8 @@ def patient_part(filename: str | Path) -> str:
     stem = file_stem(filename)
     if _BIDS.match(stem):
         return "_".join(part for part in stem.split("_") if part.lower().startswith(("sub-", "ses-")))
-    for match in re.finditer(r"[A-Za-z0-9]+", stem):
+    patient = _PATIENT.match(stem)
+    for match in re.compile(r"[A-Za-z0-9]+").finditer(stem, patient.end() if patient else 0):
         parts = _split(match[0].lower())
         if parts and not _NEGATIONS.issuperset(parts):
             return stem[: match.start()].rstrip("_-. +")
@@ -187,8 +192,15 @@ def file_stem(filename: str | Path) -> str:
 
 def _words(filename: str | Path) -> tuple[str, ...]:
     """Lower-case words of a name; words written together (``AXT1POST``) are taken apart where all parts are known."""
-    text = file_stem(filename)
-    text = (_bids_text(text) if _BIDS.match(text) else text).lower().replace("t2*", "t2star")
+    stem = file_stem(filename)
+    if _BIDS.match(stem):
+        return _words_of(_bids_text(stem))
+    behind = _words_of(_PATIENT.sub("", stem))
+    return behind if _SAYING.intersection(behind) else _words_of(stem)  # gt_001_new.nii.gz is what it says
+
+
+def _words_of(text: str) -> tuple[str, ...]:
+    text = text.lower().replace("t2*", "t2star")
     text = re.sub(r"(?<![a-z0-9])w[ _-]o(?![a-z0-9])", " without ", text)
     text = re.sub(r"\s-c(?![a-z0-9])", " without contrast ", text)
     text = re.sub(r"\+ ?(c|gd|km|contrast)(?![a-z])|(?<![a-z])c\+", " contrast ", text)

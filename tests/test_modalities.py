@@ -26,8 +26,9 @@ NAMES = {
         AxFLAIR.nii.gz  AXT2FLAIRFS.nii.gz  3D_FLAIR_SAG.nii.gz  FLAIR3D.nii.gz  dark-fluid.nii.gz
         t2_space_dark-fluid_sag_p2_iso.nii.gz  t2_tirm_tra_dark-fluid.nii.gz  DarkFluid.nii  t2_spc_da-fl_sag.nii.gz
         FLAIR_post_contrast.nii.gz  patient7-flair-brain.nii.gz  7_SAG_CUBE_FLAIR.nii.gz
-        BraTS-GLI-00000-000-t2f""",
+        GT-001_flair.nii.gz  PD_004-flair.nii.gz  BraTS-GLI-00000-000-t2f""",
     T1: """
+        GD-001_t1.nii.gz  CE12_T1.nii.gz
         BraTS20_Training_001_t1.nii.gz  BraTS-GLI-00000-000-t1n.nii.gz  TCGA-02-0003_1997.06.08_t1.nii.gz
         UPENN-GBM-00001_11_T1.nii.gz  UCSF-PDGM-0004_T1_bias.nii.gz  sub-01_T1w.nii.gz  sub-01_acq-mprage_T1w.nii.gz
         sub-01_ses-post_T1w.nii.gz  sub-01_ses-preop_run-1_T1w.nii.gz  sub-t2001_T1w.nii.gz  sub-01_ce-none_T1w.nii.gz
@@ -44,7 +45,7 @@ NAMES = {
         IXI012-HH-1211-T1.nii.gz  sub-01-t1n.nii.gz  sub-01_acq-preproc_T1w.nii.gz  T1_postprocessed.nii.gz
         T1_to_MNI.nii.gz  T1_reg_T1_template.nii.gz  reg_T1.nii.gz""",
     T1C: """
-        T1_GdDTPA.nii.gz  T1_gadobutrol.nii.gz  T1_MDC.nii.gz  T1_omniscan.nii.gz
+        GT-001_t1ce.nii.gz  gd_t1.nii.gz  T1_GdDTPA.nii.gz  T1_gadobutrol.nii.gz  T1_MDC.nii.gz  T1_omniscan.nii.gz
         T1_KM2.nii.gz  T1_post2.nii.gz  T1_CM.nii.gz  T1-cm.nii.gz  T1+.nii.gz  T1w+ ax.nii.gz  T1_contraste.nii.gz
         BraTS20_Training_001_t1ce.nii.gz  BraTS-GLI-00000-000-t1c.nii.gz  BraTS-GLI-02405-100-t1c
         TCGA-02-0003_1997.06.08_t1Gd.nii.gz  TCGA-DU-7294_t1c.nii.gz  UPENN-GBM-00001_11_T1GD.nii.gz
@@ -100,7 +101,7 @@ LABEL_MAPS = """
     sub-01_space-T1w_desc-tumor_dseg.nii.gz  UCSF-PDGM-0004_tumor_segmentation.nii.gz  UPENN-GBM-00001_11_segm.nii.gz
     UPENN-GBM-00001_11_automated_approx_segm.nii.gz  TCGA-02-0003_1997.06.08_GlistrBoost_ManuallyCorrected.nii.gz
     seg.nii.gz  Segmentation.nii  labels.nii.gz  truth.nii.gz  ground_truth.nii.gz  flair_seg.nii.gz
-    brain_tumour_07_seg.nii.gz"""
+    brain_tumour_07_seg.nii.gz  GT-001_seg.nii.gz  WM-12_seg.nii.gz  gt_001_new.nii.gz  gt_01.nii.gz"""
 NO_LABEL_MAPS = """
     T1.nii.gz  UCSF-PDGM-0004_brain_segmentation.nii.gz  UCSF-PDGM-0004_brain_parenchyma_segmentation.nii.gz
     T1_brain_seg.nii.gz  aparc+aseg.nii.gz  sub-01_desc-aseg_dseg.nii.gz  sub-01_label-GM_probseg.nii.gz  seg_ET.nii.gz
@@ -130,6 +131,8 @@ def test_other_files_are_no_label_maps(filename: str) -> None:
         ("AX_T1_POST.nii.gz", ""),
         ("Patient_No_5_t1.nii.gz", "Patient_No_5"),
         ("image.nii.gz", "image"),
+        ("GT-001_flair.nii.gz", "GT-001"),
+        ("GD-001_02_t1.nii.gz", "GD-001_02"),
     ],
 )
 def test_patient_part(filename: str, patient: str) -> None:
