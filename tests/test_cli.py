@@ -555,7 +555,11 @@ def test_sweep_writes_every_subset_and_where_they_agree(case: Path, weights: Pat
     np.testing.assert_allclose(shares, shares.round(), atol=1e-5)
     assert (shares[labels > 0] > 0.5).all()
     np.testing.assert_allclose(everywhere.affine, AFFINE)
-    assert {path.name for path in tmp_path.glob("P1_*")} == {f"P1_{region}_consensus.nii.gz" for region in Region}
+    maps = {f"P1_{region}_consensus.nii.gz" for region in Region}
+    assert {path.name for path in tmp_path.glob("P1_*")} == {"P1_adds.csv", *maps}
+    assert (tmp_path / "P1_adds.csv").read_text().count("\n") == 1 + 4 * 3
+    assert {row["case"] for row in rows.values()} == {"BraTS_1"}
+    assert {row["weights"] for row in rows.values()} == {load_checkpoint(weights).sha256}
 
 
 def test_sweep_without_a_reference_holds_all_against_everything(
@@ -569,10 +573,28 @@ def test_sweep_without_a_reference_holds_all_against_everything(
     assert "Note: compared with the answer from all images alone: Expected at most one label map" in told
     assert say("sweep", case, "--weights", weights, "--out", out)[0] == 1  # it is there
     flair = next(case.glob("*flair*"))
-    code, shown, _ = say("sweep", "--flair", flair, "--weights", weights, "--out", tmp_path / "flair.csv", "--maps")
+    one = ("sweep", "--flair", flair, "--weights", weights, "--out", tmp_path / "flair.csv", "--overwrite")
+    code, shown, told = say(*one, "--maps")
     assert code == 0
     assert "Adds to Dice" not in shown  # a single image adds everything
-    assert (tmp_path / "flair.csv").read_text().count("flair,") == 3
+    assert "A single image has no subsets" in told
+    assert "Dice with the reference" in say(*one, "--reference", case / "BraTS_1_seg.nii.gz")[1]
+    assert (tmp_path / "flair.csv").read_text().count(",flair,") == 3
+
+
+def test_sweep_goes_on_without_a_label_map_that_is_none(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
+    labels = case / "BraTS_1_seg.nii.gz"
+    save(labels, np.full(SHAPE, 7, np.uint8))
+    common = ("sweep", case, "--weights", weights, "--out", tmp_path / "sweep.csv")
+    code, shown, told = say(*common)
+    assert code == 0
+    assert "Dice with the answer from all images" in shown
+    assert "Note: compared with the answer from all images alone: Expected labels out of" in told
+    code, _, told = say(*common, "--overwrite", "--reference", labels)  # asked for by name, it has to be one
+    assert code == 1
+    assert "Expected labels out of" in told
+    next(case.glob("*t2*")).write_bytes(b"broken")
+    assert say(*common, "--overwrite")[0] == 1
 
 
 @pytest.mark.parametrize(

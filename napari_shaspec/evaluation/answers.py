@@ -14,12 +14,20 @@ from napari_shaspec.regions import Region
 
 ByRegion = Mapping[Region, float]
 
+ADDS = "_adds"
+"""What the name of the second table ends in: subsets.csv, subsets_adds.csv."""
+
 
 class Compared(StrEnum):
-    """With what an answer is compared."""
+    """With what an answer is compared; the value is part of the names of columns in files."""
 
-    ALL = "the answer from all images"
-    REFERENCE = "the reference"
+    ALL = "all"
+    REFERENCE = "reference"
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """In words."""
+        return {"all": "the answer from all images", "reference": "the reference"}[self.value]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,11 +50,33 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """What the answers are of.
+
+    Parameters
+    ----------
+    case
+        Its name.
+    weights
+        Hash of the network's file.
+    thresholds, smooth
+        What made masks of probabilities.
+    """
+
+    case: str
+    weights: str
+    thresholds: ByRegion
+    smooth: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Sweep:
     """The answers so far.
 
     Parameters
     ----------
+    origin
+        What made them.
     answers
         That from all images first, then in the order of the published tables.
     total
@@ -60,6 +90,7 @@ class Sweep:
         empty in what the answers are compared with: to find nothing needs no image.
     """
 
+    origin: Origin
     answers: tuple[Answer, ...]
     total: int
     volumes_ml: Mapping[Compared, ByRegion]
@@ -70,6 +101,11 @@ class Sweep:
     def finished(self) -> bool:
         """Whether every subset has answered."""
         return len(self.answers) == self.total
+
+    @property
+    def best_compared(self) -> Compared:
+        """With the reference, where there is one."""
+        return Compared.REFERENCE if Compared.REFERENCE in self.volumes_ml else Compared.ALL
 
     def consensus(self, region: Region) -> NDArray[np.float32]:
         """The share of the answers, 0 to 1, that mark each voxel (X, Y, Z); of a finished sweep."""

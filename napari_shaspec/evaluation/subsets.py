@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.metrics import dice, hd95_mm
+from napari_shaspec.inference.canvas import TileResult
 from napari_shaspec.inference.prediction import Prediction
 from napari_shaspec.inference.session import Session
 from napari_shaspec.inference.smoothing import LEAST_ENHANCING_ML, smoothed
@@ -65,16 +66,23 @@ class Score:
 
 
 def scan_subsets(
-    session: Session, subsets: Iterable[frozenset[Modality]] | None = None
+    session: Session,
+    subsets: Iterable[frozenset[Modality]] | None = None,
+    progress: Callable[[TileResult], object] | None = None,
 ) -> Iterator[tuple[frozenset[Modality], Prediction]]:
     """Predict from one subset after the other, by default from every non-empty one that the case allows.
 
     The order is that of the published tables: single modalities first, the full set last.
+
+    Parameters
+    ----------
+    progress
+        Called with each result of each prediction; an exception of its own ends the scan.
     """
     if subsets is None:
         subsets = nonempty_subsets([modality for modality in Modality if modality in session.case.available])
     for available in subsets:
-        yield available, session.predict(available)
+        yield available, session.predict(available, progress)
 
 
 def evaluate_case(

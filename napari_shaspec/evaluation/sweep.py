@@ -8,11 +8,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_shaspec.evaluation.answers import Answer, ByRegion, Compared, Sweep
+from napari_shaspec.evaluation.answers import Answer, ByRegion, Compared, Origin, Sweep
 from napari_shaspec.evaluation.contribution import shapley
 from napari_shaspec.evaluation.metrics import dice
 from napari_shaspec.inference.prediction import Prediction
@@ -20,6 +21,8 @@ from napari_shaspec.inference.smoothing import Postprocessing
 from napari_shaspec.io.text import open_table
 from napari_shaspec.modalities import Modality, nonempty_subsets, subset_name
 from napari_shaspec.regions import Region, labels_to_masks, volumes_ml
+
+Key = TypeVar("Key", Region, Modality)
 
 
 def sweep_order(available: Collection[Modality]) -> tuple[frozenset[Modality], ...]:
@@ -30,7 +33,7 @@ def sweep_order(available: Collection[Modality]) -> tuple[frozenset[Modality], .
 
 def sweep(
     predictions: Iterable[tuple[frozenset[Modality], Prediction]],
-    post: Postprocessing | None = None,
+    origin: Origin,
     reference: NDArray[np.uint8] | None = None,
 ) -> Iterator[Sweep]:
     """Measure answer after answer; what is yielded last is the finished sweep, unless the predictions end early.
@@ -39,12 +42,12 @@ def sweep(
     ----------
     predictions
         In the order of `sweep_order`, as `scan_subsets` gives them.
-    post
-        From probabilities to masks.
+    origin
+        Of the answers; its thresholds and smoothing are applied here.
     reference
         Labels (X, Y, Z) on the case's grid.
     """
-    post = post or Postprocessing()
+    post = Postprocessing(origin.thresholds, origin.smooth)
     total = 0
     truths: dict[Compared, NDArray[np.bool_]] = {}
     sizes: dict[Compared, ByRegion] = {}
@@ -52,6 +55,7 @@ def sweep(
     for available, prediction in predictions:
         voxel_mm3 = prediction.grid.voxel_volume_mm3
         masks = post.masks(prediction.probabilities, voxel_mm3)
+        del prediction  # 100 MB of a BraTS case, which need not wait for the next one
         if not answers:
             total = len(sweep_order(available))
             marked = np.zeros(masks.shape, np.uint8)
@@ -63,9 +67,9 @@ def sweep(
         agreement = {compared: _dice(masks, truth) for compared, truth in truths.items()}
         answers.append(Answer(available, volumes_ml(masks, voxel_mm3), agreement))
         if len(answers) < total:
-            yield Sweep(tuple(answers), total, sizes)
+            yield Sweep(origin, tuple(answers), total, sizes)
         else:
-            yield Sweep(tuple(answers), total, sizes, marked, _contributions(answers, sizes))
+            yield Sweep(origin, tuple(answers), total, sizes, marked, _contributions(answers, sizes))
 
 
 def _dice(masks: NDArray[np.bool_], truth: NDArray[np.bool_]) -> ByRegion:
@@ -85,13 +89,39 @@ def _contributions(
     }
 
 
-def write_sweep(found: Sweep, path: Path) -> None:
-    """A row for each subset and region: ml, and Dice with the answer from all images and with the reference."""
-    with open_table(path, "w") as file:
+def write_sweep(found: Sweep, answers: Path, contributions: Path | None = None) -> None:
+    """Write a table (CSV), or two.
+
+    Parameters
+    ----------
+    answers
+        A row for each subset and region: ``case,available,region,ml,dice_all,dice_reference,threshold,smoothed,
+        weights``.
+    contributions
+        A row for each image and region, ``case,modality,region,adds_all,adds_reference``, of a finished sweep.
+    """
+    origin = found.origin
+    with open_table(answers, "w") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("available", "region", "ml", *(f"dice_{compared.name.lower()}" for compared in Compared)))
+        dices = (f"dice_{compared}" for compared in Compared)
+        writer.writerow(("case", "available", "region", "ml", *dices, "threshold", "smoothed", "weights"))
         for answer in found.answers:
             for region in Region:
-                dices = [answer.dice[compared][region] if compared in answer.dice else None for compared in Compared]
-                numbers = ["" if value is None else f"{value:.4f}" for value in dices]
-                writer.writerow((subset_name(answer.available), region, f"{answer.volumes_ml[region]:.3f}", *numbers))
+                numbers = (_cell(answer.dice.get(compared), region) for compared in Compared)
+                told = (f"{answer.volumes_ml[region]:.3f}", *numbers, f"{origin.thresholds[region]:g}", origin.smooth)
+                writer.writerow((origin.case, subset_name(answer.available), region, *told, origin.weights))
+    if contributions is None:
+        return
+    with open_table(contributions, "w") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("case", "modality", "region", *(f"adds_{compared}" for compared in Compared)))
+        for modality in Modality:
+            for region in Region:
+                added = {compared: values.get(region, {}) for compared, values in found.contributions.items()}
+                if any(modality in values for values in added.values()):
+                    numbers = (_cell(added.get(compared), modality) for compared in Compared)
+                    writer.writerow((origin.case, modality, region, *numbers))
+
+
+def _cell(values: Mapping[Key, float] | None, key: Key) -> str:
+    return f"{values[key]:.4f}" if values is not None and key in values else ""

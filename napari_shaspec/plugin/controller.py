@@ -64,7 +64,7 @@ class Controller:
         self._case: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
         self._features = FeatureRequests(network, start, self._failed)
         self.measures = Measures(state, painter, start, self._failed)
-        self.sweeps = Sweeps(state, start, network, self._request, self._failed)
+        self.sweeps = Sweeps(state, start, network, request=self._request, loaded=self._loaded, on_error=self._failed)
         self.predictions = Predictions(
             state,
             painter,
@@ -143,6 +143,7 @@ class Controller:
         self.state.agreement = {}
         self.state.case = case
         self.predictions.renew_notes()
+        self.sweeps.reference_changed()
         if self.state.result is not None:
             self.measures.refresh()
 
@@ -196,7 +197,7 @@ class Controller:
 
     def _restart(self) -> None:
         self.state.encoded = frozenset()
-        self.sweeps.cancel()  # which would run with the network or device before
+        self.sweeps.cancel("Stopped, because another network or device was chosen.")
         if self.state.live and self.state.case is not None:
             self.predictions.predict()  # which cancels what runs, and whose result asks for maps again
         else:
@@ -219,6 +220,9 @@ class Controller:
 
     def _loaded(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
+        self.state.stand_in = checkpoint.model.config.stand_in
+        self.state.network = checkpoint.sha256
+        self.state.statement = checkpoint.statement
 
     def _failed(self, error: Exception) -> None:
         if self.state.status is Status.ASSEMBLING:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.evaluation.answers import ADDS
 from napari_shaspec.io.outputs import NIFTI, LabelForm, Outputs
 from napari_shaspec.plugin.layers import REVERSED
 from napari_shaspec.plugin.state import Provenance
@@ -172,20 +173,26 @@ def _outputs(path: Path, form: str, probabilities: bool) -> Outputs:
     return Outputs(path, LabelForm(form), probabilities)
 
 
-def export_sweep(path: Path, sweep: Sweep) -> Path:
-    """Write the answers of all subsets as `napari-shaspec sweep` does; the file's name is given the ending it lacks.
+def sweep_files(path: Path, sweep: Sweep) -> list[Path]:
+    """Everything that `export_sweep` would write; the name is given the ending that it lacks."""
+    path = path if path.suffix.lower() == TABLE else path.with_name(path.name + TABLE)
+    return [path, path.with_name(f"{path.stem}{ADDS}{TABLE}")] if sweep.finished else [path]
+
+
+def export_sweep(path: Path, sweep: Sweep) -> list[Path]:
+    """Write the answers of all subsets as `napari-shaspec sweep` does, over older files of these names.
 
     Raises
     ------
     ShaSpecError
-        If it has another one, or if it cannot be written.
+        If a file cannot be written.
     """
     from napari_shaspec.evaluation.sweep import write_sweep
-    from napari_shaspec.io.atomic import check_output, replacing
+    from napari_shaspec.io.atomic import check_output, staged
 
-    asked = bool(path.suffix)  # the dialog knows nothing of the name that follows from this one
-    path = path if asked else path.with_suffix(TABLE)
-    check_output(path, (TABLE,), overwrite=asked)
-    with replacing(path, overwrite=asked) as place:
-        write_sweep(sweep, place)
-    return path
+    files = sweep_files(path, sweep)
+    for each in files:
+        check_output(each, (TABLE,), overwrite=True)
+    with staged(files, overwrite=True) as places:
+        write_sweep(sweep, *places.values())
+    return files

@@ -121,7 +121,7 @@ class Jobs:
         self._state.message = "Writing..."
 
         def work(cancelled: Event) -> Iterator[tuple[list[Path], list[Path]]]:
-            yield [export_sweep(path, sweep)], []
+            yield export_sweep(path, sweep), []
 
         self._exporting.run(work)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import LayerSource
-from napari_shaspec.plugin.prediction_run import Asked, Loaded, Piece, prediction_steps, run_notes, whole_prediction
+from napari_shaspec.plugin.prediction_run import Asked, Loaded, Piece, prediction_steps, run_notes
 from napari_shaspec.plugin.state import Result, Swept
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from napari_shaspec.inference.smoothing import Postprocessing
     from napari_shaspec.model.checkpoint import Checkpoint
     from napari_shaspec.volume import Case
+
+
+class _CancelledError(Exception):
+    """Out of a prediction that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +71,7 @@ class KeptNetwork:
         self._load_checkpoint = load_checkpoint
         # A cancelled run leaves at its next tile, and the cache is no place for two.
         self._lock = Lock()
-        # Who waits for the lock holds this one: a sweep, which asks for it again and again, comes after him.
+        # Whoever waits for the lock holds this one, and a sweep has to get past it.
         self._next = Lock()
         self._key: tuple[object, ...] = ()
         self._pictures: FeaturePictures | None = None
@@ -116,35 +120,45 @@ class KeptNetwork:
                 return
         yield maps
 
-    def sweep(self, request: NetworkRequest, post: Postprocessing, cancelled: Event) -> Iterator[Swept]:
-        """Every subset of the case's images, one after the other; other requests come in between two of them."""
+    def sweep(self, request: NetworkRequest, post: Postprocessing, cancelled: Event) -> Iterator[Loaded | Swept]:
+        """What is known of the network, then every subset of the case's images; others come in between two of them."""
+        from napari_shaspec.evaluation.answers import Origin
         from napari_shaspec.evaluation.sweep import sweep
 
-        checkpoint = request.checkpoint or self._load_checkpoint(request.weights)
+        with self._turn():
+            if cancelled.is_set():
+                return
+            checkpoint, session = self._ready(request, cancelled)
         case = request.case
+        yield Loaded(checkpoint, case.available, run_notes(session))
         reference = None if case.truth is None else case.truth.data.astype(np.uint8)
-        predictions = self._each_subset(replace(request, checkpoint=checkpoint), cancelled)
-        for found in sweep(predictions, post, reference):
-            yield Swept(found, checkpoint.sha256, post.thresholds, post.smooth, case.truth)
+        origin = Origin(case.name, checkpoint.sha256, post.thresholds, post.smooth)
+        for found in sweep(self._each_subset(session, cancelled), origin, reference):
+            yield Swept(found, case.truth, tuple(session.notes))
 
-    def _each_subset(
-        self, request: NetworkRequest, cancelled: Event
-    ) -> Iterator[tuple[frozenset[Modality], Prediction]]:
+    def _each_subset(self, session: Session, cancelled: Event) -> Iterator[tuple[frozenset[Modality], Prediction]]:
+        from napari_shaspec.evaluation.subsets import scan_subsets
         from napari_shaspec.evaluation.sweep import sweep_order
 
-        for available in sweep_order(request.case.available):
+        def stop(result: object) -> None:
+            if cancelled.is_set():
+                raise _CancelledError
+
+        scan = scan_subsets(session, sweep_order(session.case.available), stop)
+        while True:
             with self._turn():
-                if cancelled.is_set():
+                try:
+                    answer = None if cancelled.is_set() else next(scan, None)
+                except _CancelledError:
                     return
-                _, session = self._ready(request, cancelled)
-                prediction = whole_prediction(session, available, cancelled)
-            if prediction is None:
+            if answer is None:
                 return
-            yield available, prediction
+            yield answer
+            del answer  # 100 MB of a BraTS case, which need not wait for the next one
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """The network to oneself, in the order of asking."""
+        """The network to oneself; a sweep, which asks again at once, comes after whoever waits."""
         with self._next:
             self._lock.acquire()
         try:

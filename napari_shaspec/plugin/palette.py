@@ -31,7 +31,7 @@ CHANGE_COLOURS = {GAINED: (0, 220, 130), LOST: (255, 60, 200)}
 
 CONSENSUS_ALPHA = 0.8
 LEAST_SHARE = 0.01
-"""Below this a map of shares is transparent; one of fifteen is more."""
+"""Only 0 is clear in a map of shares: from here on its colours are whole, and one of fifteen is more."""
 
 
 def rgba(colour: tuple[int, int, int], alpha: float = 1.0) -> NDArray[np.float32]:

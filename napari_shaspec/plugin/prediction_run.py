@@ -18,7 +18,6 @@ from napari_shaspec.regions import Region, masks_to_labels, nested_masks
 
 if TYPE_CHECKING:
     from napari_shaspec.box import Box
-    from napari_shaspec.inference.prediction import Prediction
     from napari_shaspec.inference.session import Session
     from napari_shaspec.model.checkpoint import Checkpoint
 
@@ -35,7 +34,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """The network is there, and what it is asked for; what has to be said of it."""
+    """The network is there, and what it is asked for; what has to be said of the run."""
 
     checkpoint: Checkpoint
     available: frozenset[Modality]
@@ -93,18 +92,6 @@ def prediction_steps(
         prediction=prediction,
         seconds=time.perf_counter() - asked.began,
     )
-
-
-def whole_prediction(session: Session, available: frozenset[Modality], cancelled: Event) -> Prediction | None:
-    """As `Session.predict`, with the way out that a thread needs: None once it is cancelled."""
-    from napari_shaspec.inference.prediction import Prediction
-
-    probabilities = np.zeros((len(Region), *session.case.grid.shape), np.float32)
-    for tile in session.stream(available):
-        probabilities[(slice(None), *tile.box.slices)] = tile.probabilities
-        if cancelled.is_set():
-            return None
-    return Prediction(probabilities, session.case.grid, available)
 
 
 def postprocessing_steps(result: Result, post: Postprocessing, cancelled: Event) -> Iterator[Result]:

@@ -168,9 +168,6 @@ class Predictions:
         state = self._state
         if isinstance(item, Loaded):
             self._loaded(item.checkpoint)
-            state.stand_in = item.checkpoint.model.config.stand_in
-            state.network = item.checkpoint.sha256
-            state.statement = item.checkpoint.statement
             extents = state.case.extents if state.case is not None else {}
             state.confidence = confidence(item.checkpoint.reliability, item.available, extents)
             self._note(item.notes)

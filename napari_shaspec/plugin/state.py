@@ -91,25 +91,21 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Swept:
-    """What the subsets of the case's images have answered so far, and what made it.
+    """What the subsets of the case's images have answered so far.
 
     Parameters
     ----------
     sweep
         The answers.
-    network
-        Hash of the weights.
-    thresholds, smooth
-        What made masks of probabilities.
     reference
         What they were compared with, if anything.
+    notes
+        Of the session: a device that was full.
     """
 
     sweep: Sweep
-    network: str
-    thresholds: Mapping[Region, float]
-    smooth: bool
     reference: Volume | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +159,10 @@ class PluginState:
         How far to trust each region of what the network was last asked for.
     swept, sweeping
         What every subset gave, and whether more is to come.
+    sweep_stopped
+        Why no more came, where the user has not asked for that.
+    subset_trust
+        How far to trust each region of what each subset gives, in words.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -190,6 +190,8 @@ class PluginState:
     smooth: bool = False
     swept: Swept | None = None
     sweeping: bool = False
+    sweep_stopped: str = ""
+    subset_trust: Mapping[frozenset[Modality], Mapping[Region, str]] = field(default_factory=dict)
 
     def listen(self, **listeners: Any) -> list[tuple[str, Any]]:
         """Connect functions to entries by name; the list is what `forget` takes."""

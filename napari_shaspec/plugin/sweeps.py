@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_shaspec.inference.smoothing import Postprocessing
+from napari_shaspec.modalities import Modality, nonempty_subsets
 from napari_shaspec.plugin.kept_network import KeptNetwork, NetworkRequest
 from napari_shaspec.plugin.latest import Latest, Start
+from napari_shaspec.plugin.prediction_run import Loaded
 from napari_shaspec.plugin.state import PluginState, Swept
+from napari_shaspec.reliability import confidence
 
 if TYPE_CHECKING:
+    from napari_shaspec.model.checkpoint import Checkpoint
     from napari_shaspec.volume import Case
 
 
@@ -28,6 +35,8 @@ class Sweeps:
         Predicts.
     request
         On what it is to work, for a case.
+    loaded
+        Called with the network once it is there.
     on_error
         Called with what went wrong in the thread, after the state was put in order.
     """
@@ -37,60 +46,93 @@ class Sweeps:
         state: PluginState,
         start: Start,
         network: KeptNetwork,
+        *,
         request: Callable[[Case], NetworkRequest],
+        loaded: Callable[[Checkpoint], None],
         on_error: Callable[[Exception], None],
     ) -> None:
         self._state = state
         self._network = network
         self._request = request
+        self._loaded = loaded
         self._on_error = on_error
-        self._run: Latest[Swept] = Latest(start, self._received, self._over, self._failed)
+        self._run: Latest[Loaded | Swept] = Latest(start, self._received, self._over, self._failed)
 
     def begin(self) -> None:
-        """Ask for all of them anew; what was answered before goes."""
+        """Ask for all of them anew; older answers stay until the first new one."""
         state = self._state
         if state.case is None:
             return
-        state.message = ""
-        state.swept = None
+        state.message = state.sweep_stopped = ""
         state.sweeping = True
         post = Postprocessing(dict(state.thresholds), state.smooth)
         self._run.run(partial(self._network.sweep, self._request(state.case), post))
 
-    def cancel(self) -> None:
-        """Stop; what has been answered stays, and is called incomplete."""
-        self._run.cancel()
-        self._over()
+    def cancel(self, why: str = "") -> None:
+        """Stop; what has been answered stays, and is called incomplete.
+
+        Parameters
+        ----------
+        why
+            What to say of it, where it was not the user who stopped it.
+        """
+        if self._state.sweeping:
+            self._run.cancel()
+            self._state.sweep_stopped = why
+            self._over()
 
     def forget(self) -> None:
         """Stop, and take away what was answered: the images are others."""
         self.cancel()
         self._state.swept = None
+        self._state.sweep_stopped = ""
+
+    def reference_changed(self) -> None:
+        """The case has another reference; where its values are those of before, as after undo, nothing has changed."""
+        swept, case = self._state.swept, self._state.case
+        if swept is None or case is None or swept.reference is None or case.truth is None:
+            return
+        if np.array_equal(swept.reference.data, case.truth.data):
+            self._state.swept = replace(swept, reference=case.truth)
 
     def close(self, seconds: float) -> bool:
         """Stop; whether the thread has ended within this time."""
         return self._run.close(seconds)
 
-    def _received(self, swept: Swept) -> None:
-        self._state.swept = swept
+    def _received(self, item: Loaded | Swept) -> None:
+        state = self._state
+        if isinstance(item, Swept):
+            state.swept = item
+            return
+        self._loaded(item.checkpoint)
+        extents = state.case.extents if state.case is not None else {}
+        subsets = nonempty_subsets([each for each in Modality if each in item.available])
+        state.subset_trust = {
+            subset: {
+                region: f"{trust.line}. {trust.evidence}"
+                for region, trust in confidence(item.checkpoint.reliability, subset, extents).items()
+            }
+            for subset in subsets
+        }
 
     def _over(self) -> None:
         self._state.sweeping = False
 
     def _failed(self, error: Exception) -> None:
+        self._state.sweep_stopped = "An error stopped it."
         self._over()
         self._on_error(error)
 
 
 def what_changed(state: PluginState) -> str:
-    """Why the answers that are there are not those that the network would give now; empty where they are."""
-    swept = state.swept
-    if swept is None:
+    """In what the answers that are there are not those that the network would give now; empty where they are."""
+    if state.swept is None:
         return ""
+    origin = state.swept.sweep.origin
     changes = {
-        "network": swept.network != (state.network or swept.network),
-        "thresholds": dict(swept.thresholds) != dict(state.thresholds),
-        "smoothing": swept.smooth != state.smooth,
-        "reference": state.case is not None and swept.reference is not state.case.truth,
+        "network": origin.weights != (state.network or origin.weights),
+        "thresholds": dict(origin.thresholds) != dict(state.thresholds),
+        "smoothing": origin.smooth != state.smooth,
+        "reference": state.case is not None and state.swept.reference is not state.case.truth,
     }
     return ", ".join(name for name, changed in changes.items() if changed)

@@ -58,11 +58,13 @@ class ExportRequest:
             return
         pictures = feature_files(path, form, self._features.by_title() if features else {})
         existing = [each.name for each in planned_files(path, form, probabilities, pictures) if each.exists()]
-        if existing and not self._confirm(f"Replace {', '.join(existing)}?"):
+        if existing and not confirmed(self._dock, f"Replace {', '.join(existing)}?"):
             return
         settings.remember(label_convention=form)
         self._jobs.export(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
 
-    def _confirm(self, question: str) -> bool:
-        answer = QMessageBox.question(self._dock, "ShaSpec", question)
-        return bool(answer == QMessageBox.StandardButton.Yes)
+
+def confirmed(panel: QWidget, question: str) -> bool:
+    """Ask over a panel."""
+    answer = QMessageBox.question(panel, "ShaSpec", question)
+    return bool(answer == QMessageBox.StandardButton.Yes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from qtpy.QtCore import QSignalBlocker, Signal
@@ -16,10 +17,20 @@ from napari_shaspec.plugin.sweeps import what_changed
 from napari_shaspec.regions import Region
 from napari_shaspec.widgets.tables import CENTRE, LEFT, ShownTable
 
+INTRODUCTION = "What would the answer be with fewer images? Predicts from every subset of those that are loaded."
+ROWS_TIP = "Click a row, or walk with the arrow keys: the modalities are switched so, and with Live the labels follow"
 VOLUME = "Volume in ml"
-DICE = {compared: f"Dice with {compared}" for compared in Compared}
+DICE = {compared: f"Dice with {compared.title}" for compared in Compared}
+ADDS = {
+    Compared.ALL: "What each image gives of the answer from all images (Shapley value of Dice)",
+    Compared.REFERENCE: "What each image adds to Dice with the reference (Shapley value)",
+}
+ADDS_TIP = (
+    "The mean gain over all orders in which the images could come in; what one can stand in for another is shared "
+    "between them. The sum is the Dice of all. What is lost without a single image stands in the rows of all but one."
+)
 NO_MAP = "none"
-ON = "●"
+GIVEN = "●"
 TINT = 110
 """Opacity of a cell, of 255, for a Dice of 1."""
 
@@ -63,29 +74,24 @@ class SubsetsPanel(QWidget):
         self.line.setWordWrap(True)
         self.shown = _combo("sweep_shown", "Numbers of the table")
         self.shown.textActivated.connect(self.refresh)
-        titles = [each.title for each in Modality]
-        tips = dict.fromkeys(titles, "Whether the network is given it") | dict.fromkeys(Region, "Of this region")
-        self.table = ShownTable(0, [*titles, *Region], "Subsets", tips)
-        self.table.setSelectionMode(ShownTable.SelectionMode.SingleSelection)
-        self.table.setSelectionBehavior(ShownTable.SelectionBehavior.SelectRows)
-        rows = self.table.verticalHeader()
-        assert rows is not None
-        rows.setDefaultSectionSize(ROW_PIXELS)
-        self.table.setToolTip("Click a row, or walk with the arrow keys: the modalities are switched so")
+        self.table = _table_of_subsets()
         self.table.itemSelectionChanged.connect(self._row_chosen)
         self.adds_title = QLabel()
         self.adds_title.setWordWrap(True)
         self.adds = ShownTable(0, ["Adds", *Region], "Contributions", {})
+        self.adds.setToolTip(ADDS_TIP)
         self.adds.setSelectionMode(ShownTable.SelectionMode.ContiguousSelection)
         self.map = _combo("consensus", "Consensus map of")
+        self.map.setToolTip("A layer of the share of the answers that mark each voxel")
         self.map.addItems([NO_MAP, *Region])
         self.map.activated.connect(lambda index: self.map_chosen.emit(list(Region)[index - 1] if index else None))
         self.save = QPushButton("Save table...")
         self.save.setObjectName("save_sweep")
         self.save.clicked.connect(self._save)
+        self._results = QWidget()
         self._lay_out()
-        told = ("swept", "sweeping", "case", "available", "network", "thresholds", "smooth", "slots")
-        self._listening = state.listen(**dict.fromkeys(told, self.refresh))
+        shown = ("swept", "sweeping", "sweep_stopped", "subset_trust", "case", "available", "network")
+        self._listening = state.listen(**dict.fromkeys((*shown, "thresholds", "smooth"), self.refresh))
         self.refresh()
 
     def set_map(self, region: Region | None) -> None:
@@ -98,59 +104,63 @@ class SubsetsPanel(QWidget):
         state = self._state
         sweep = state.swept.sweep if state.swept is not None else None
         count = 0 if state.case is None else len(state.case.available)
-        self.button.setText(
-            "Stop comparing" if state.sweeping else f"Compare all {2 ** max(count, FEWEST) - 1} subsets"
-        )
+        subsets = f"all {2**count - 1} subsets" if count >= FEWEST else "all subsets"
+        self.button.setText("Stop comparing" if state.sweeping else f"Compare {subsets}")
         self.button.setEnabled(state.sweeping or count >= FEWEST)
         self.button.setToolTip(_what_it_does(state, count))
-        self.bar.setVisible(state.sweeping)
-        self.bar.setRange(0, 0 if sweep is None else sweep.total)  # without an answer nobody knows how long it takes
-        self.bar.setValue(0 if sweep is None else len(sweep.answers))
-        self.bar.setFormat("" if sweep is None else f"{len(sweep.answers)} of {sweep.total}")
+        self._show_progress(sweep)
         self.line.setText(_what_to_know(state))
         self.line.setVisible(bool(self.line.text()))
         self._offer_numbers(sweep)
         self._fill(sweep)
         self._fill_adds(sweep)
-        finished = sweep is not None and sweep.finished
-        self.shown.setVisible(sweep is not None)
-        self.table.setVisible(sweep is not None)
-        self._last.setVisible(finished)
+        for widget in (self.shown, self.table, self._results):
+            widget.setVisible(sweep is not None)
+        self.map.setEnabled(sweep is not None and sweep.finished)
+        self.save.setEnabled(not state.sweeping)
 
     def close_panel(self) -> None:
         """Stop listening."""
         self._state.forget(self._listening)
 
     def _lay_out(self) -> None:
-        self.map.setToolTip("A layer of the share of the answers that mark each voxel")
-        self._last = QWidget()
-        last = QHBoxLayout(self._last)
-        last.setContentsMargins(0, 0, 0, 0)
-        last.addWidget(QLabel("Consensus map of"))
-        last.addWidget(self.map)
-        last.addStretch(1)
-        last.addWidget(self.save)
+        results = QHBoxLayout(self._results)
+        results.setContentsMargins(0, 0, 0, 0)
+        results.addWidget(QLabel("Consensus map of"))
+        results.addWidget(self.map)
+        results.addStretch(1)
+        results.addWidget(self.save)
         layout = QVBoxLayout(self)
         for widget in (self.button, self.bar, self.line, self.shown, self.table, self.adds_title, self.adds):
             layout.addWidget(widget)
-        layout.addWidget(self._last)
+        layout.addWidget(self._results)
         layout.addStretch(1)
+
+    def _show_progress(self, sweep: Sweep | None) -> None:
+        self.bar.setVisible(self._state.sweeping)
+        if sweep is None or sweep.finished:  # of the answers before: nobody knows yet how long the first one takes
+            self.bar.setRange(0, 0)
+            self.bar.setFormat("")
+        else:
+            self.bar.setRange(0, sweep.total)
+            self.bar.setValue(len(sweep.answers))
+            self.bar.setFormat(f"{len(sweep.answers)} of {sweep.total}")
 
     def _compared(self) -> Compared | None:
         """What the table shows: Dice with this, or volumes."""
         return next((compared for compared, title in DICE.items() if title == self.shown.currentText()), None)
 
     def _offer_numbers(self, sweep: Sweep | None) -> None:
-        offered = [
-            VOLUME,
-            *(DICE[compared] for compared in Compared if sweep is not None and compared in sweep.volumes_ml),
-        ]
-        if sweep is None or [self.shown.itemText(place) for place in range(self.shown.count())] == offered:
+        if sweep is None:
             return
+        offered = [VOLUME, *(DICE[each] for each in Compared if each in sweep.volumes_ml)]
+        if [self.shown.itemText(place) for place in range(self.shown.count())] == offered:
+            return
+        chosen = self.shown.currentText()
         with QSignalBlocker(self.shown):
             self.shown.clear()
             self.shown.addItems(offered)
-            self.shown.setCurrentIndex(len(offered) - 1)  # the reference, where there is one
+            self.shown.setCurrentText(chosen if chosen in offered else DICE[sweep.best_compared])
 
     def _fill(self, sweep: Sweep | None) -> None:
         answers = () if sweep is None else sweep.answers
@@ -159,7 +169,7 @@ class SubsetsPanel(QWidget):
             self.table.setRowCount(len(answers))
             for row, answer in enumerate(answers):
                 for column, modality in enumerate(Modality):
-                    self.table.cell(row, column, CENTRE).setText(ON if modality in answer.available else "")
+                    self.table.cell(row, column, CENTRE).setText(GIVEN if modality in answer.available else "")
                 for column, region in enumerate(Region, FIRST_REGION):
                     self._fill_number(row, column, answer, region, compared)
             here = [row for row, answer in enumerate(answers) if answer.available == self._state.available]
@@ -170,6 +180,7 @@ class SubsetsPanel(QWidget):
 
     def _fill_number(self, row: int, column: int, answer: Answer, region: Region, compared: Compared | None) -> None:
         item = self.table.cell(row, column)
+        item.setToolTip(self._state.subset_trust.get(answer.available, {}).get(region, ""))
         if compared is None:
             item.setText(f"{answer.volumes_ml[region]:.1f}")
             item.setBackground(QColor(0, 0, 0, 0))
@@ -181,19 +192,24 @@ class SubsetsPanel(QWidget):
     def _fill_adds(self, sweep: Sweep | None) -> None:
         compared = self._compared()
         added = sweep.contributions.get(compared, {}) if sweep is not None and compared is not None else {}
-        several = sweep is not None and sweep.total > 1
         for widget in (self.adds, self.adds_title):
-            widget.setVisible(bool(added) and several)
-        if sweep is None or not added:
+            widget.setVisible(bool(added))
+        if sweep is None or compared is None or not added:
             return
-        self.adds_title.setText(f"What each image adds to {DICE[compared]} (Shapley value)" if compared else "")
+        self.adds_title.setText(ADDS[compared])
         images = [each for each in Modality if each in sweep.answers[0].available]
-        self.adds.setRowCount(len(images))
+        self.adds.setRowCount(len(images) + 1)
         for row, modality in enumerate(images):
-            self.adds.cell(row, 0, LEFT).setText(modality.title)
-            for column, region in enumerate(Region, 1):
-                self.adds.cell(row, column).setText(f"{added[region][modality]:+z.2f}" if region in added else "")
+            values = [f"{added[region][modality]:+z.2f}" if region in added else "" for region in Region]
+            self._fill_row(row, modality.title, values)
+        sums = [f"{sum(added[region].values()):.2f}" if region in added else "" for region in Region]
+        self._fill_row(len(images), "all", sums)
         self.adds.fit_rows()
+
+    def _fill_row(self, row: int, title: str, values: Sequence[str]) -> None:
+        self.adds.cell(row, 0, LEFT).setText(title)
+        for column, value in enumerate(values, 1):
+            self.adds.cell(row, column).setText(value)
 
     def _row_chosen(self) -> None:
         row, swept = self.table.currentRow(), self._state.swept
@@ -204,9 +220,23 @@ class SubsetsPanel(QWidget):
         (self.cancel_clicked if self._state.sweeping else self.run_clicked).emit()
 
     def _save(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(self, "Save the table", "subsets.csv", "Tables (*.csv)")
+        case = self._state.case.name if self._state.case is not None else "case"
+        name, _ = QFileDialog.getSaveFileName(self, "Save the table", f"{case}_subsets.csv", "Tables (*.csv)")
         if name:
             self.save_chosen.emit(Path(name))
+
+
+def _table_of_subsets() -> ShownTable:
+    titles = [each.title for each in Modality]
+    tips = dict.fromkeys(titles, "Whether the network was given it") | dict.fromkeys(Region, "Of this region")
+    table = ShownTable(0, [*titles, *Region], "Subsets", tips)
+    table.setSelectionMode(ShownTable.SelectionMode.SingleSelection)
+    table.setSelectionBehavior(ShownTable.SelectionBehavior.SelectRows)
+    table.setToolTip(ROWS_TIP)
+    rows = table.verticalHeader()
+    assert rows is not None
+    rows.setDefaultSectionSize(ROW_PIXELS)
+    return table
 
 
 def _what_it_does(state: PluginState, count: int) -> str:
@@ -222,15 +252,14 @@ def _what_it_does(state: PluginState, count: int) -> str:
 def _what_to_know(state: PluginState) -> str:
     swept = state.swept
     if swept is None:
-        return (
-            "" if state.sweeping else "What would the answer be with other images? Predicts from every subset of them."
-        )
-    lines = []
+        return state.sweep_stopped or ("" if state.sweeping else INTRODUCTION)
+    lines = [note for note in swept.notes if note not in state.notes]
     if changed := what_changed(state):
         lines.append(f"Changed since then: {changed}. Compare again to see what that does.")
-    if not state.sweeping and not swept.sweep.finished:
-        lines.append(f"Stopped after {len(swept.sweep.answers)} of {swept.sweep.total} subsets.")
-    return "\n".join(lines)
+    if not state.sweeping:
+        many = f"{len(swept.sweep.answers)} of {swept.sweep.total} subsets have answered."
+        lines += [state.sweep_stopped, "" if swept.sweep.finished else many]
+    return "\n".join(filter(None, lines))
 
 
 def _combo(name: str, title: str) -> QComboBox:

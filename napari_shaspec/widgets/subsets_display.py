@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_shaspec.plugin.exporting import sweep_files
 from napari_shaspec.regions import Region
+from napari_shaspec.widgets.export_request import confirmed
 
 if TYPE_CHECKING:
     from napari_shaspec.plugin.controller import Controller
@@ -41,7 +43,7 @@ class SubsetsDisplay:
         panel.map_chosen.connect(self._choose)
         panel.save_chosen.connect(self._save)
         layer.removed.connect(self._on_removed)
-        self._listening = self._state.listen(swept=self._refresh)
+        self._listening = self._state.listen(swept=self._refresh, sweeping=self._refresh)
 
     def close(self) -> None:
         """Stop listening; the layer stays with the user."""
@@ -54,11 +56,13 @@ class SubsetsDisplay:
         self._refresh()
 
     def _refresh(self, *_: object) -> None:
-        swept, case = self._state.swept, self._state.case
-        if self._region is None or case is None or swept is None or not swept.sweep.finished:
+        state, swept, case = self._state, self._state.swept, self._state.case
+        if self._region is None or case is None or swept is None:
             self._layer.remove()
-        else:
+        elif swept.sweep.finished:
             self._layer.show(self._region, case.grid.with_data(swept.sweep.consensus(self._region)))
+        elif not state.sweeping:
+            self._layer.remove()  # else the map before stays, with its place and look, until the next one is there
 
     def _on_removed(self) -> None:
         self._region = None
@@ -70,4 +74,9 @@ class SubsetsDisplay:
         if self._jobs.exporting:
             self._jobs.tell("The files before are still being written: wait for their message.")
             return
-        self._jobs.save_sweep(path, self._state.swept.sweep)
+        sweep = self._state.swept.sweep
+        # The dialog has asked about the name that was typed, and knows of no other.
+        existing = [each.name for each in sweep_files(path, sweep) if each != path and each.exists()]
+        if existing and not confirmed(self._panel, f"Replace {', '.join(existing)}?"):
+            return
+        self._jobs.save_sweep(path, sweep)

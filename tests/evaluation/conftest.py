@@ -48,7 +48,7 @@ class OnlyFlairSees:
 
     case: Case
 
-    def predict(self, available: Collection[Modality] | None = None) -> Prediction:
+    def predict(self, available: Collection[Modality] | None = None, progress: object = None) -> Prediction:
         assert available is not None
         assert self.case.truth is not None
         masks = labels_to_masks(self.case.truth.data) & (Modality.FLAIR in available)

@@ -3,19 +3,19 @@
 import csv
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from napari_shaspec.evaluation.answers import Compared, Sweep
-from napari_shaspec.evaluation.contribution import shapley
+from napari_shaspec.evaluation.answers import Compared, Origin, Sweep
 from napari_shaspec.evaluation.subsets import scan_subsets
 from napari_shaspec.evaluation.sweep import sweep, sweep_order, write_sweep
 from napari_shaspec.inference.prediction import Prediction
 from napari_shaspec.inference.session import Session
 from napari_shaspec.inference.smoothing import Postprocessing
-from napari_shaspec.modalities import Modality, nonempty_subsets
+from napari_shaspec.modalities import Modality, nonempty_subsets, subset_name
 from napari_shaspec.regions import Region, labels_to_masks
 from napari_shaspec.volume import Case, Volume
 
@@ -29,9 +29,25 @@ def predictions_at_random(case: Case, seed: int) -> Iterator[tuple[frozenset[Mod
         yield available, Prediction(draw.random((3, *case.grid.shape), np.float32), case.grid, available)
 
 
-def finished(case: Case, seed: int = 4, **options: object) -> Sweep:
-    *_, last = sweep(predictions_at_random(case, seed), **options)  # type: ignore[arg-type]
+def origin(post: Postprocessing | None = None) -> Origin:
+    post = post or Postprocessing()
+    return Origin("small", "abc", post.thresholds, post.smooth)
+
+
+def finished(
+    case: Case, seed: int = 4, post: Postprocessing | None = None, reference: np.ndarray | None = None
+) -> Sweep:
+    *_, last = sweep(predictions_at_random(case, seed), origin(post), reference)
     return last
+
+
+def in_all_orders(values: dict[frozenset[Modality], float], modality: Modality) -> float:
+    """The mean gain when a modality joins those before it, over all 24 orders."""
+    gains = []
+    for order in permutations(Modality):
+        before = frozenset(order[: order.index(modality)])
+        gains.append(values[before | {modality}] - (values[before] if before else 0.0))
+    return float(np.mean(gains))
 
 
 def plain_dice(first: np.ndarray, second: np.ndarray) -> float:
@@ -63,7 +79,7 @@ def test_numbers_are_those_of_each_prediction_by_itself(case: Case, truth: Volum
 
 
 def test_answers_come_one_by_one_and_the_map_with_the_last(case: Case) -> None:
-    steps = list(sweep(predictions_at_random(case, 1)))
+    steps = list(sweep(predictions_at_random(case, 1), origin()))
     assert [len(step.answers) for step in steps] == list(range(1, 16))
     assert [step.finished for step in steps] == [False] * 14 + [True]
     assert [step.marked is None for step in steps] == [True] * 14 + [False]
@@ -73,7 +89,7 @@ def test_answers_come_one_by_one_and_the_map_with_the_last(case: Case) -> None:
 
 def test_a_sweep_that_is_cut_short_is_never_called_finished(case: Case) -> None:
     predictions = predictions_at_random(case, 1)
-    *_, last = sweep(next(predictions) for _ in range(7))
+    *_, last = sweep((next(predictions) for _ in range(7)), origin())
     assert not last.finished
     assert last.total == 15
 
@@ -84,7 +100,7 @@ def test_contributions_are_shapley_values_and_sum_to_everything(case: Case, trut
         for region in Region:
             values = {answer.available: answer.dice[compared][region] for answer in found.answers}
             added = found.contributions[compared][region]
-            assert added == shapley(values)
+            assert added == {each: pytest.approx(in_all_orders(values, each)) for each in Modality}
             assert sum(added.values()) == pytest.approx(values[ALL] if whole is None else whole)
 
 
@@ -101,7 +117,7 @@ def test_one_image_is_a_sweep_of_one(case: Case) -> None:
 
 
 def test_of_the_real_session(session: Session, case: Case) -> None:
-    *_, found = sweep(scan_subsets(session, sweep_order(case.available)))
+    *_, found = sweep(scan_subsets(session, sweep_order(case.available)), origin())
     alone = session.predict({T1C}).masks()
     of_t1c = next(answer for answer in found.answers if answer.available == {T1C})
     for place, region in enumerate(Region):
@@ -110,17 +126,32 @@ def test_of_the_real_session(session: Session, case: Case) -> None:
         )
 
 
-def test_the_table_has_a_row_for_each_subset_and_region(case: Case, truth: Volume, tmp_path: Path) -> None:
-    for name, reference in (("with", truth.data), ("without", None)):
-        found = finished(case, reference=reference)
-        write_sweep(found, tmp_path / name)
-        with (tmp_path / name).open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        assert len(rows) == 45
-        assert {row["available"] for row in rows[:3]} == {"flair+t1+t1c+t2"}
-        answer = found.answers[4]
-        written = rows[4 * 3 + 1]
-        assert written["available"] == "t2"
-        assert float(written["ml"]) == pytest.approx(answer.volumes_ml[Region.TC], abs=1e-3)
-        assert float(written["dice_all"]) == pytest.approx(answer.dice[Compared.ALL][Region.TC], abs=1e-4)
-        assert (written["dice_reference"] == "") == (reference is None)
+@pytest.mark.parametrize("with_reference", [True, False])
+def test_two_tables_tell_all_and_what_made_them(
+    case: Case, truth: Volume, tmp_path: Path, with_reference: bool
+) -> None:
+    post = Postprocessing({Region.ET: 0.4, Region.TC: 0.5, Region.WT: 0.5})
+    found = finished(case, post=post, reference=truth.data if with_reference else None)
+    write_sweep(found, tmp_path / "a.csv", tmp_path / "a_adds.csv")
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = [(answer, region) for answer in found.answers for region in Region]
+    for row, (answer, region) in zip(rows, expected, strict=True):
+        assert (row["case"], row["weights"], row["smoothed"]) == ("small", "abc", "False")
+        assert (row["available"], row["region"]) == (subset_name(answer.available), region)
+        assert row["threshold"] == ("0.4" if region is Region.ET else "0.5")
+        assert float(row["ml"]) == pytest.approx(answer.volumes_ml[region], abs=1e-3)
+        assert float(row["dice_all"]) == pytest.approx(answer.dice[Compared.ALL][region], abs=1e-4)
+        if with_reference:
+            assert float(row["dice_reference"]) == pytest.approx(answer.dice[Compared.REFERENCE][region], abs=1e-4)
+        else:
+            assert row["dice_reference"] == ""
+    with (tmp_path / "a_adds.csv").open(newline="") as file:
+        adds = {(row["modality"], row["region"]): row for row in csv.DictReader(file)}
+    assert set(adds) == {(modality, region) for modality in Modality for region in Region}
+    for (modality, region), row in adds.items():
+        value = found.contributions[Compared.ALL][region][modality]
+        assert float(row["adds_all"]) == pytest.approx(value, abs=1e-4)
+        assert (row["adds_reference"] == "") is not with_reference
+    write_sweep(found, tmp_path / "b.csv")
+    assert not (tmp_path / "b_adds.csv").exists()

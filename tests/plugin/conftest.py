@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_shaspec.box import Box
 from napari_shaspec.inference.canvas import TileResult
+from napari_shaspec.inference.prediction import Prediction
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.controller import Controller
 from napari_shaspec.plugin.kept_network import KeptNetwork
@@ -135,6 +136,15 @@ class FakeSession:
             values = np.broadcast_to(np.array(shares, np.float32)[:, None, None, None], (3, *box.shape))
             yield TileResult(box, values, stage, number, 4)
 
+    def predict(
+        self, available: frozenset[Modality], progress: Callable[[TileResult], object] = lambda result: None
+    ) -> Prediction:
+        probabilities = np.zeros((3, *self.case.grid.shape), np.float32)
+        for result in self.stream(available):
+            probabilities[(slice(None), *result.box.slices)] = result.probabilities
+            progress(result)
+        return Prediction(probabilities, self.case.grid, available)
+
 
 @dataclass(frozen=True)
 class FakeCheckpoint:
@@ -158,6 +168,8 @@ class Bench:
 
     patients: dict[str, dict[Modality, LayerSource]] = field(default_factory=dict)
     loaded: str = ""
+    loads: list[Any] = field(default_factory=list)
+    """The weights that were read from disk."""
 
     def load(self, *modalities: Modality, patient: str = "one") -> None:
         """Images of these modalities, put together; the same patient's are the same each time."""
@@ -180,6 +192,12 @@ def bench() -> Bench:
         sessions.append(FakeSession(case))
         return sessions[-1]
 
-    network = KeptNetwork(lambda path: FakeCheckpoint(), open_session)  # type: ignore[arg-type, return-value]
+    loads: list[Any] = []
+
+    def load(path: object) -> Any:
+        loads.append(path)
+        return FakeCheckpoint()
+
+    network = KeptNetwork(load, open_session)
     controller = Controller(state, painter, jobs, network)
-    return Bench(state, painter, jobs, sessions, controller)
+    return Bench(state, painter, jobs, sessions, controller, loads=loads)

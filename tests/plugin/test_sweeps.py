@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from threading import Event, Thread
 
@@ -86,7 +87,7 @@ def test_a_toggle_is_answered_in_between(bench: Bench) -> None:
 
 def test_cancelled_it_keeps_what_it_has(bench: Bench) -> None:
     job = begun(bench)
-    for _ in range(3):
+    for _ in range(4):
         job.step()
     bench.controller.sweeps.cancel()
     assert not bench.state.sweeping
@@ -95,14 +96,21 @@ def test_cancelled_it_keeps_what_it_has(bench: Bench) -> None:
     assert len(bench.state.swept.sweep.answers) == 3
     assert not bench.state.swept.sweep.finished
     bench.controller.sweeps.begin()
-    assert bench.state.swept is None
     bench.jobs.finish_all()
-    assert bench.state.swept.sweep.finished
+    whole = bench.state.swept
+    assert whole.sweep.finished
+    bench.controller.sweeps.begin()
+    assert bench.state.swept is whole  # until the first new answer
+    bench.controller.sweeps.cancel()
+    bench.jobs.finish_all()
+    assert bench.state.swept is whole
 
 
 def test_other_images_end_it_and_take_it_away(bench: Bench) -> None:
     job = begun(bench)
     job.step()
+    job.step()
+    assert bench.state.swept is not None
     bench.load(patient="two")
     assert bench.state.swept is None
     assert not bench.state.sweeping
@@ -113,8 +121,10 @@ def test_other_images_end_it_and_take_it_away(bench: Bench) -> None:
 def test_another_network_ends_it_and_the_answers_say_so(bench: Bench) -> None:
     job = begun(bench)
     job.step()
+    job.step()
     bench.controller.set_model(None, FakeCheckpoint(sha256="1"))  # type: ignore[arg-type]
     assert not bench.state.sweeping
+    assert "another network or device" in bench.state.sweep_stopped
     job.finish()
     bench.jobs.finish_all()
     assert bench.state.swept is not None
@@ -142,6 +152,11 @@ def test_thresholds_smoothing_and_reference_are_those_of_the_time(bench: Bench) 
     assert what_changed(bench.state) == ""
     assert bench.state.swept is not None
     assert bench.state.swept.sweep.answers[0].dice[Compared.REFERENCE][Region.WT] == 1
+    for value, changed in ((1, "reference"), (4, "")):  # a stroke, and undo
+        painted = LayerSource(Volume(np.full(SHAPE, value, np.uint8), np.eye(4)))
+        bench.controller.set_images(sources, painted)
+        bench.jobs.finish_all()
+        assert what_changed(bench.state) == changed
 
 
 def test_an_error_reaches_the_user_and_the_next_one_works(bench: Bench) -> None:
@@ -158,6 +173,55 @@ def test_an_error_reaches_the_user_and_the_next_one_works(bench: Bench) -> None:
     assert bench.state.swept is not None
     assert bench.state.swept.sweep.finished
     assert bench.state.status is Status.READY
+
+
+def test_it_tells_of_the_network_as_a_prediction_does(bench: Bench) -> None:
+    bench.state.live = False
+    bench.load()
+    assert bench.state.statement == ""
+    bench.controller.sweeps.begin()
+    bench.jobs.finish_all()
+    assert bench.state.statement == "For tests only."
+    assert bench.state.network == "0"
+    assert bench.state.stand_in == "shared features of the first"
+    assert set(bench.state.subset_trust) == set(sweep_order(ALL))
+    assert bench.loads == [None]
+    bench.controller.sweeps.begin()
+    bench.jobs.finish_all()
+    bench.controller.predictions.predict()
+    bench.jobs.finish_all()
+    assert bench.loads == [None]  # once
+
+
+def test_cancelled_before_it_begins_it_loads_nothing(bench: Bench) -> None:
+    bench.state.live = False
+    bench.load()
+    bench.controller.sweeps.begin()
+    bench.controller.sweeps.cancel()
+    bench.jobs.finish_all()
+    assert bench.loads == []
+
+
+def test_a_device_that_becomes_full_is_told(bench: Bench) -> None:
+    job = begun(bench)
+    for _ in range(4):
+        job.step()
+    bench.sessions[0].notes = ("cuda ran out of memory",)
+    job.finish()
+    assert bench.state.swept is not None
+    assert bench.state.swept.notes == ("cuda ran out of memory",)
+
+
+def test_another_device_ends_it(bench: Bench) -> None:
+    job = begun(bench)
+    job.step()
+    bench.controller.set_device("cuda")
+    assert not bench.state.sweeping
+    assert "another network or device" in bench.state.sweep_stopped
+    bench.jobs.finish_all()
+    assert bench.state.swept is None
+    bench.controller.sweeps.begin()
+    assert bench.state.sweep_stopped == ""
 
 
 class HeldSession(FakeSession):
@@ -186,8 +250,9 @@ def test_who_asks_while_a_subset_is_predicted_comes_next() -> None:
     sweeping.start()
     assert session.begun.wait(30)
     predicting.start()
+    late = time.monotonic() + 30
     while not network._next.locked():  # it has come as far as it can
-        pass
+        assert time.monotonic() < late
     session.go.set()
     sweeping.join(30)
     predicting.join(30)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Timer
 
 import nibabel as nib
 import numpy as np
@@ -11,17 +13,18 @@ import pytest
 from napari import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_shaspec.evaluation.answers import Compared
 from napari_shaspec.evaluation.sweep import sweep_order
+from napari_shaspec.inference.session import Session
 from napari_shaspec.io.cases import read_case
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import Placement
 from napari_shaspec.plugin.writer import write_image
 from napari_shaspec.regions import Region, labels_to_masks
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
-from napari_shaspec.widgets.subsets import FIRST_REGION, NO_MAP, ON, VOLUME, SubsetsPanel
+from napari_shaspec.widgets.subsets import FIRST_REGION, GIVEN, NO_MAP, VOLUME, SubsetsPanel
 from tests.widgets.conftest import LONG_MS, finished
 
 ALL = frozenset(Modality)
@@ -58,7 +61,7 @@ def choose(panel: SubsetsPanel, region: str, qtbot: QtBot) -> None:
 def test_a_row_for_each_subset_with_its_dice(swept: ShaSpecWidget) -> None:
     panel, sweep = swept.subsets_panel, swept.state.swept.sweep
     shown = rows(panel)
-    assert [frozenset(m for m, mark in zip(Modality, row, strict=False) if mark == ON) for row in shown] == list(
+    assert [frozenset(m for m, mark in zip(Modality, row, strict=False) if mark == GIVEN) for row in shown] == list(
         sweep_order(ALL)
     )
     for row, answer in zip(shown, sweep.answers, strict=True):
@@ -69,6 +72,8 @@ def test_a_row_for_each_subset_with_its_dice(swept: ShaSpecWidget) -> None:
     assert panel.adds.isVisible()
     added = sweep.contributions[Compared.REFERENCE]
     assert panel.adds.item(2, 3).text() == f"{added[Region.WT][Modality.T1C]:+z.2f}"
+    assert panel.adds.item(4, 3).text() == shown[0][FIRST_REGION + 2]  # the sum is the Dice of all
+    assert panel.table.item(0, FIRST_REGION).toolTip().startswith("ET from all four: reliable. ")
     panel.shown.setCurrentText(VOLUME)
     panel.shown.textActivated.emit(VOLUME)
     assert rows(panel)[1][FIRST_REGION:] == [f"{sweep.answers[1].volumes_ml[region]:.1f}" for region in Region]
@@ -90,7 +95,7 @@ def test_a_row_switches_the_modalities(swept: ShaSpecWidget, qtbot: QtBot) -> No
     assert not swept.modalities.boxes[Modality.T1C].isChecked()
     swept.controller.set_available(Modality.FLAIR, True)
     assert panel.table.currentRow() == 7
-    assert rows(panel)[7][:FIRST_REGION] == [ON, "", "", ON]
+    assert rows(panel)[7][:FIRST_REGION] == [GIVEN, "", "", GIVEN]
 
 
 def test_the_consensus_map_lies_on_the_case(
@@ -126,10 +131,14 @@ def test_the_map_goes_with_the_answers_and_comes_with_new_ones(
     swept: ShaSpecWidget, viewer: Viewer, qtbot: QtBot
 ) -> None:
     choose(swept.subsets_panel, "WT", qtbot)
+    layer, before = viewer.layers["Consensus WT"], swept.state.swept
+    layer.opacity = 0.3
     qtbot.mouseClick(swept.subsets_panel.button, Qt.MouseButton.LeftButton)
-    assert "Consensus WT" not in viewer.layers
+    assert swept.subsets_panel.table.rowCount() == 15
     done(swept, qtbot)
-    assert "Consensus WT" in viewer.layers
+    assert swept.state.swept is not before
+    assert viewer.layers["Consensus WT"] is layer
+    assert layer.opacity == 0.3
     swept.overlay_panel.thresholds[Region.WT].setValue(0.7)
     assert "Changed since then: thresholds" in swept.subsets_panel.line.text()
     viewer.layers.remove("T2")  # another case
@@ -141,41 +150,84 @@ def test_the_map_goes_with_the_answers_and_comes_with_new_ones(
 def test_the_table_is_saved(
     swept: ShaSpecWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
 ) -> None:
-    chosen = [str(tmp_path / "table")]
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (chosen[0], ""))
+    chosen = [tmp_path / "P1.v2"]
+    offered: list[str] = []
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+
+    def choose_file(parent: object, title: str, name: str, kinds: str) -> tuple[str, str]:
+        offered.append(name)
+        return str(chosen[0]), ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose_file)
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: answers.pop(0))
 
     def save() -> str:
+        swept.state.message = ""
         qtbot.mouseClick(swept.subsets_panel.save, Qt.MouseButton.LeftButton)
         qtbot.waitUntil(lambda: not swept.jobs.exporting, timeout=LONG_MS)
         return swept.state.message
 
-    assert "Wrote table.csv" in save()
-    with (tmp_path / "table.csv").open(newline="") as file:
+    assert "Wrote P1.v2.csv, P1.v2_adds.csv" in save()
+    assert offered == ["patient_subsets.csv"]
+    table = tmp_path / "P1.v2.csv"
+    with table.open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 45
-    assert "found one" in save()  # the dialog has not asked about the name with its ending
-    chosen[0] = str(tmp_path / "table.csv")
-    assert "Wrote table.csv" in save()
-    chosen[0] = str(tmp_path / "table.nii.gz")
-    assert "ends in .csv" in save()
-    assert [path.name for path in tmp_path.glob("table*")] == ["table.csv"]
-    chosen[0] = ""
-    swept.state.message = ""
-    assert save() == ""
+    table.write_text("mine")
+    assert save() == ""  # the dialog has not asked about the name with its ending, so there was a question
+    assert table.read_text() == "mine"
+    assert "Wrote P1.v2.csv" in save()
+    assert not answers
+    chosen[0] = tmp_path / "nowhere" / "table.csv"
+    assert "an existing folder" in save()
 
 
-def test_escape_stops_it_and_the_rows_stay(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
-    controller, panel = loaded.controller, loaded.subsets_panel
-    qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
-    assert loaded._keys._escape.isEnabled()
-    qtbot.waitUntil(lambda: loaded.state.swept is not None, timeout=LONG_MS)
-    if loaded.state.sweeping:  # fifteen answers of a tiny network may be faster than this thread
-        loaded._keys._escape.activated.emit()
-        assert "Stopped after" in panel.line.text()
-    assert not loaded.state.sweeping
-    assert not loaded._keys._escape.isEnabled()
-    controller.sweeps.begin()
-    done(loaded, qtbot)
-    assert loaded.state.swept.sweep.finished
+@pytest.fixture
+def held(loaded: ShaSpecWidget, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot) -> Iterator[ShaSpecWidget]:
+    """A sweep that stays in its second subset, until the test is over."""
+    gate, calls = Event(), []
+    predict = Session.predict
+
+    def wait(session: Session, *args: object) -> object:
+        calls.append(args)
+        if len(calls) > 1:
+            gate.wait(30)
+        return predict(session, *args)
+
+    monkeypatch.setattr(Session, "predict", wait)
+    qtbot.mouseClick(loaded.subsets_panel.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(calls) == 2 and loaded.state.swept is not None, timeout=LONG_MS)
+    Timer(0.5, gate.set).start()  # whoever waits for the thread has to see it end
+    yield loaded
+    gate.set()
+
+
+def test_escape_stops_it_and_the_rows_stay(held: ShaSpecWidget, qtbot: QtBot) -> None:
+    panel = held.subsets_panel
+    assert panel.bar.isVisibleTo(panel)
+    assert held._keys._escape.isEnabled()
+    held._keys._escape.activated.emit()
+    assert not held.state.sweeping
+    assert "1 of 15 subsets have answered" in panel.line.text()
+    assert panel.table.rowCount() == 1
+    assert panel.save.isEnabled()
+    assert not panel.map.isEnabled()
+    assert not held._keys._escape.isEnabled()
+    held.controller.sweeps.begin()
+    done(held, qtbot)
+    assert held.state.swept.sweep.finished
+
+
+def test_another_network_says_why_it_ended(held: ShaSpecWidget) -> None:
+    held.controller.set_device("auto")
+    assert "another network or device" in held.subsets_panel.line.text()
+
+
+def test_closing_in_the_middle_ends_it(viewer: Viewer, held: ShaSpecWidget) -> None:
+    assert held.state.sweeping
+    viewer.window.remove_dock_widget(held)
+    assert held._closed
+    assert all(handle.wait(0) for handle in held.controller.sweeps._run._handles)
+    assert not held.subsets_display._listening
 
 
 def test_one_image_has_nothing_to_compare(panel: ShaSpecWidget, case_folder: Path, qtbot: QtBot) -> None:
@@ -186,11 +238,3 @@ def test_one_image_has_nothing_to_compare(panel: ShaSpecWidget, case_folder: Pat
     finished(panel, qtbot)
     assert not button.isEnabled()
     assert "no subsets" in button.toolTip()
-
-
-def test_closing_in_the_middle_ends_it(viewer: Viewer, loaded: ShaSpecWidget, qtbot: QtBot) -> None:
-    loaded.controller.sweeps.begin()
-    viewer.window.remove_dock_widget(loaded)
-    assert loaded._closed
-    assert all(handle.wait(0) for handle in loaded.controller.sweeps._run._handles)
-    assert not any(listener for listener in loaded.subsets_display._listening)
