@@ -158,6 +158,7 @@ class LayerOfItsOwn(ABC):
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._layer: Image | Labels | None = None
+        self._name = ""
         viewer.layers.events.removed.connect(self._on_removed)
 
     def remove(self) -> None:
@@ -178,8 +179,10 @@ class LayerOfItsOwn(ABC):
             self._viewer.layers.selection.active = active
         else:
             self._layer.data = Placement.of(volume).to_display(volume.data)
-            self._layer.metadata = {TAG: LayerSource(volume, role=Role.DERIVED)}
-            self._layer.name = name
+            self._layer.metadata = {**self._layer.metadata, TAG: LayerSource(volume, role=Role.DERIVED)}
+            if name != self._name:  # else it may have a name that somebody has given it
+                self._layer.name = name
+        self._name = name
         self._layer.editable = False  # new data make it editable
 
     @abstractmethod

@@ -132,18 +132,18 @@ def test_the_map_goes_with_the_answers_and_comes_with_new_ones(
 ) -> None:
     choose(swept.subsets_panel, "WT", qtbot)
     layer, before = viewer.layers["Consensus WT"], swept.state.swept
-    layer.opacity = 0.3
+    layer.opacity, layer.name = 0.3, "mine"
     qtbot.mouseClick(swept.subsets_panel.button, Qt.MouseButton.LeftButton)
     assert swept.subsets_panel.table.rowCount() == 15
     done(swept, qtbot)
     assert swept.state.swept is not before
-    assert viewer.layers["Consensus WT"] is layer
+    assert viewer.layers["mine"] is layer
     assert layer.opacity == 0.3
     swept.overlay_panel.thresholds[Region.WT].setValue(0.7)
     assert "Changed since then: thresholds" in swept.subsets_panel.line.text()
     viewer.layers.remove("T2")  # another case
     qtbot.waitUntil(lambda: swept.state.swept is None, timeout=LONG_MS)
-    assert "Consensus WT" not in viewer.layers
+    assert "mine" not in viewer.layers
     qtbot.waitUntil(lambda: swept.subsets_panel.button.text() == "Compare all 7 subsets", timeout=LONG_MS)
 
 
