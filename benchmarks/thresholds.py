@@ -1,6 +1,6 @@
 """Which probability a region should begin at: mean Dice over held-out simulated cases, for a range of thresholds.
 
-    python benchmarks/thresholds.py --count 40
+    python benchmarks/thresholds.py --count 20
 
 Whole cases of the held-out setting, from seeds that neither training nor any published table uses; every subset of the
 modalities counts alike. The last line printed is a JSON object: the best threshold of each region, its Dice there, and
@@ -24,7 +24,7 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--out", type=Path, help="weights whose best thresholds are one half")
     options = parser.parse_args()
     checkpoint = load_checkpoint(options.weights)

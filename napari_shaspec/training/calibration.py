@@ -31,8 +31,8 @@ FIRST_SEED = 910_000
 THRESHOLDS = np.arange(0.3, 0.96, 0.05)
 """Probabilities that are tried."""
 
-AS_GOOD = 0.0025
-"""Dice closer to the best than this is as good: forty cases cannot tell them apart."""
+AS_GOOD = 0.005
+"""Dice closer to the best than this is as good: a few cases cannot tell them apart."""
 
 SURE = 0.6
 """What a piece of tumour must reach somewhere: most that is found with less is none, and most that is found with more
