@@ -42,6 +42,11 @@ def wait(condition: Callable[[], bool], seconds: float = 300.0) -> None:
         time.sleep(0.0005)
 
 
+def wait_for_result(panel: ShaSpecWidget, before: object) -> None:
+    """Until there is another one; while the network runs there is none."""
+    wait(lambda: panel.state.result is not None and panel.state.result is not before)
+
+
 class Scroller:
     """Moves through the slices at every frame, and keeps the times between frames."""
 
@@ -137,17 +142,16 @@ def toggle(panel: ShaSpecWidget) -> tuple[float, float]:
     """Seconds from a click to the painted coarse overlay, and to the finished one; means over the boxes."""
     coarse, whole = [], []
     for modality in Modality:
-        result = panel.state.result
-        start = time.perf_counter()
+        before, start = panel.state.result, time.perf_counter()
         panel.modalities.boxes[modality].click()
         wait(lambda: panel.state.progress.done > 0)
         QApplication.processEvents()  # draws what was painted
         coarse.append(time.perf_counter() - start)
-        wait(lambda result=result: panel.state.result is not result)
+        wait_for_result(panel, before)
         whole.append(time.perf_counter() - start)
-        result = panel.state.result
+        before = panel.state.result
         panel.modalities.boxes[modality].click()
-        wait(lambda result=result: panel.state.result is not result)
+        wait_for_result(panel, before)
     return statistics.mean(coarse), statistics.mean(whole)
 
 
