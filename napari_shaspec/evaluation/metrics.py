@@ -32,7 +32,7 @@ def dice(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     _check(predicted, truth)
     if not predicted.any() and not truth.any():
         return 1.0
-    box = _joint_box(predicted, truth)  # a tenth of the time for a tumour in a head
+    box = _joint_box(predicted, truth)  # several times faster for a tumour in a head
     return float(compute_dice(_batched(predicted[box]), _batched(truth[box]), ignore_empty=False))
 
 
