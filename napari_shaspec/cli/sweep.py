@@ -60,12 +60,12 @@ def sweep(  # noqa: PLR0913 (a command's options are its parameters)
     overwrite: Overwrite = False,
 ) -> None:
     """Segment one case from every subset of its images: volumes, Dice, and what each image adds."""
-    from napari_shaspec.evaluation.answers import ADDS, Origin
+    from napari_shaspec.evaluation.answers import Origin, contributions_path
     from napari_shaspec.inference.session import Session
     from napari_shaspec.io.nifti import check_no_stranger
 
     thresholds = thresholds_of(threshold)
-    tables = [out, out.with_name(f"{out.stem}{ADDS}{out.suffix}")]
+    tables = [out, contributions_path(out)]
     pictures = {region: out.with_name(f"{out.stem}_{region}_consensus.nii.gz") for region in Region if maps}
     for path in tables:
         check_output(path, (".csv",), overwrite=overwrite)

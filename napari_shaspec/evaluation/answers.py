@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,6 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Region
 
 ByRegion = Mapping[Region, float]
-
-ADDS = "_adds"
-"""What the name of the second table ends in: subsets.csv, subsets_adds.csv."""
 
 
 class Compared(StrEnum):
@@ -112,3 +110,8 @@ class Sweep:
         assert self.marked is not None, "the last answer brings it"
         share: NDArray[np.float32] = self.marked[list(Region).index(region)] / np.float32(self.total)
         return share
+
+
+def contributions_path(answers: Path) -> Path:
+    """Where the second table of a sweep stands: subsets.csv -> subsets_adds.csv."""
+    return answers.with_name(f"{answers.stem}_adds{answers.suffix}")

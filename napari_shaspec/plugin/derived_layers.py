@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ CHANGE_NAME = "Change"
 CONSENSUS_NAME = "Consensus"
 LINE_PIXELS = 2
 EVERYWHERE = (slice(None),) * 3
+
+Added = TypeVar("Added", "Image", "Labels", "Image | Labels")
 
 _LOOKUP = dict(zip(Region, labels_to_masks(np.arange(256)).astype(np.uint8), strict=True))
 
@@ -46,24 +48,29 @@ def add_labels(
     viewer: ViewerModel, name: str, volume: Volume, look: Mapping[str, object], role: Role = Role.DERIVED
 ) -> Labels:
     """Show a volume of small numbers; the layer holds a view of its memory."""
-    return viewer.add_labels(Placement.of(volume).to_display(volume.data), **_options(name, volume, look, role))
+    data, options = _shown(name, volume, look, role)
+    return viewer.add_labels(data, **options)
 
 
 def add_picture(viewer: ViewerModel, name: str, volume: Volume, look: Mapping[str, object]) -> Image:
     """Show a volume of measured values; the layer holds a view of its memory."""
-    options = _options(name, volume, look, Role.DERIVED)
-    return viewer.add_image(Placement.of(volume).to_display(volume.data), **options)
+    data, options = _shown(name, volume, look, Role.DERIVED)
+    return viewer.add_image(data, **options)
 
 
-def _options(name: str, volume: Volume, look: Mapping[str, object], role: Role) -> dict[str, object]:
-    source = LayerSource(volume, role=role)
-    return {**Placement.of(volume).keywords(), **look, "metadata": {TAG: source}, "name": name}
+def _shown(
+    name: str, volume: Volume, look: Mapping[str, object], role: Role
+) -> tuple[NDArray[np.generic], dict[str, Any]]:
+    """Data and keywords of a layer."""
+    placement = Placement.of(volume)
+    options = {**placement.keywords(), **look, "metadata": {TAG: LayerSource(volume, role=role)}, "name": name}
+    return placement.to_display(volume.data), options
 
 
-def add_beside(viewer: ViewerModel, name: str, volume: Volume, look: Mapping[str, object]) -> Labels:
-    """The same for a layer that nobody paints on: what was selected stays so, for the brush."""
+def add_beside(viewer: ViewerModel, add: Callable[[], Added]) -> Added:
+    """Add a layer that nobody paints on: what was selected stays so, for the brush."""
     active = viewer.layers.selection.active
-    layer = add_labels(viewer, name, volume, look)
+    layer = add()
     layer.editable = False
     viewer.layers.selection.active = active
     return layer
@@ -127,7 +134,8 @@ class RegionLayers:
 
     def _add(self, region: Region, labels: NDArray[np.uint8], grid: Volume) -> Labels:
         mask = self._masks[region] = region_mask(labels, region)
-        layer = add_beside(self._viewer, region.value, grid.with_data(mask), flat_look({1: REGION_COLOURS[region]}))
+        look = flat_look({1: REGION_COLOURS[region]})
+        layer = add_beside(self._viewer, lambda: add_labels(self._viewer, region.value, grid.with_data(mask), look))
         layer.events.visible.connect(self._on_shown)
         self._layers[region] = layer
         return layer
@@ -174,16 +182,14 @@ class LayerOfItsOwn(ABC):
 
     def _show(self, name: str, volume: Volume) -> None:
         if self._layer is None:
-            active = self._viewer.layers.selection.active
-            self._layer = self._add(name, volume)
-            self._viewer.layers.selection.active = active
+            self._layer = add_beside(self._viewer, lambda: self._add(name, volume))
         else:
             self._layer.data = Placement.of(volume).to_display(volume.data)
             self._layer.metadata = {**self._layer.metadata, TAG: LayerSource(volume, role=Role.DERIVED)}
             if name != self._name:  # else it may have a name that somebody has given it
                 self._layer.name = name
+            self._layer.editable = False  # new data make it editable
         self._name = name
-        self._layer.editable = False  # new data make it editable
 
     @abstractmethod
     def _add(self, name: str, volume: Volume) -> Image | Labels:

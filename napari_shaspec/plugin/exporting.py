@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.evaluation.answers import ADDS
+from napari_shaspec.evaluation.answers import contributions_path
 from napari_shaspec.io.outputs import NIFTI, LabelForm, Outputs
 from napari_shaspec.plugin.layers import REVERSED
 from napari_shaspec.plugin.state import Provenance
@@ -176,7 +176,7 @@ def _outputs(path: Path, form: str, probabilities: bool) -> Outputs:
 def sweep_files(path: Path, sweep: Sweep) -> list[Path]:
     """Everything that `export_sweep` would write; the name is given the ending that it lacks."""
     path = path if path.suffix.lower() == TABLE else path.with_name(path.name + TABLE)
-    return [path, path.with_name(f"{path.stem}{ADDS}{TABLE}")] if sweep.finished else [path]
+    return [path, contributions_path(path)] if sweep.finished else [path]
 
 
 def export_sweep(path: Path, sweep: Sweep) -> list[Path]:

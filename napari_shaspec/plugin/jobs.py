@@ -75,6 +75,12 @@ class Jobs:
         """Whether files are being read."""
         return self._drops_open > 0
 
+    def may_export(self) -> bool:
+        """Whether nothing is being written; else it is told."""
+        if self.exporting:
+            self.tell("The files before are still being written: wait for their message.")
+        return not self.exporting
+
     @property
     def exporting(self) -> bool:
         """Whether files are being written: that cannot be stopped halfway, so another export has to wait."""

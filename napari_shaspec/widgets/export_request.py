@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,18 +54,19 @@ class ExportRequest:
         if not path.name:
             self._jobs.tell("Choose a file name for the labels first, such as seg.nii.gz.")
             return
-        if self._jobs.exporting:
-            self._jobs.tell("The files before are still being written: wait for their message.")
+        if not self._jobs.may_export():
             return
         pictures = feature_files(path, form, self._features.by_title() if features else {})
-        existing = [each.name for each in planned_files(path, form, probabilities, pictures) if each.exists()]
-        if existing and not confirmed(self._dock, f"Replace {', '.join(existing)}?"):
+        if not may_replace(self._dock, planned_files(path, form, probabilities, pictures)):
             return
         settings.remember(label_convention=form)
         self._jobs.export(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
 
 
-def confirmed(panel: QWidget, question: str) -> bool:
-    """Ask over a panel."""
-    answer = QMessageBox.question(panel, "ShaSpec", question)
+def may_replace(panel: QWidget, files: Iterable[Path]) -> bool:
+    """Ask over a panel whether those of the files that exist may be written over; nothing is asked where none does."""
+    existing = [each.name for each in files if each.exists()]
+    if not existing:
+        return True
+    answer = QMessageBox.question(panel, "ShaSpec", f"Replace {', '.join(existing)}?")
     return bool(answer == QMessageBox.StandardButton.Yes)

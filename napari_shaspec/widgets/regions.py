@@ -19,7 +19,7 @@ from napari_shaspec.modalities import subset_name
 from napari_shaspec.plugin.palette import CHANGE_COLOURS, GAINED, LOST, REGION_COLOURS, REGION_NAMES
 from napari_shaspec.plugin.state import PluginState
 from napari_shaspec.regions import Label, Region
-from napari_shaspec.widgets.tables import LEFT, RIGHT, ShownTable
+from napari_shaspec.widgets.tables import LEFT, ShownTable
 
 COLUMNS = ("Region", "ml", "diff", "gained", "lost", "Dice", "HD95", "Trust")
 TIPS = {
@@ -54,6 +54,10 @@ class RegionsPanel(QWidget):
         self._moved: dict[Region, tuple[float, float]] = {}
         self.table = ShownTable(len(Region), COLUMNS, "Regions", TIPS)
         self.table.setSelectionMode(ShownTable.SelectionMode.ContiguousSelection)
+        for row, region in enumerate(Region):
+            self.table.cell(row, 0, LEFT).setIcon(_icon(REGION_COLOURS[region]))
+            for column, change in ((3, GAINED), (4, LOST)):
+                self.table.cell(row, column).setForeground(QBrush(QColor(*CHANGE_COLOURS[change])))
         for column in (0, TRUST):  # words, which must not be cut off
             self.table.header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self.trust_line = QLabel()
@@ -112,11 +116,11 @@ class RegionsPanel(QWidget):
             moved = self._moved.get(region) if state.pinned is not None else None
             trust = state.confidence.get(region)
             hd95 = None if agreement is None else agreement.hd95_mm
-            self._set(row, 0, region.value, f"{region.value}: {REGION_NAMES[region]}", swatch=REGION_COLOURS[region])
+            self._set(row, 0, region.value, f"{region.value}: {REGION_NAMES[region]}")
             self._set(row, 1, "" if volume is None else f"{volume:.1f}")
             self._set(row, 2, "" if volume is None or before is None else f"{volume - before:+.1f}")
-            self._set(row, 3, "" if moved is None else f"{moved[0]:.1f}", colour=CHANGE_COLOURS[GAINED])
-            self._set(row, 4, "" if moved is None else f"{moved[1]:.1f}", colour=CHANGE_COLOURS[LOST])
+            self._set(row, 3, "" if moved is None else f"{moved[0]:.1f}")
+            self._set(row, 4, "" if moved is None else f"{moved[1]:.1f}")
             self._set(row, 5, "" if agreement is None else f"{agreement.dice:.2f}")
             self._set(row, 6, ("..." if agreement is not None else "") if hd95 is None else f"{hd95:.1f}")
             verdict, tip = ("", "") if trust is None else (trust.verdict.value, f"{trust.line}. {trust.evidence}")
@@ -146,21 +150,8 @@ class RegionsPanel(QWidget):
         """Stop listening."""
         self._state.forget(self._listening)
 
-    def _set(
-        self,
-        row: int,
-        column: int,
-        text: str,
-        tip: str = "",
-        *,
-        swatch: tuple[int, int, int] | None = None,
-        colour: tuple[int, int, int] | None = None,
-    ) -> None:
-        item = self.table.cell(row, column, LEFT if column == 0 else RIGHT)
-        if swatch is not None:
-            item.setIcon(_icon(swatch))
-        if colour is not None:
-            item.setForeground(QBrush(QColor(*colour)))
+    def _set(self, row: int, column: int, text: str, tip: str = "") -> None:
+        item = self.table.cell(row, column)
         item.setText(text)
         item.setToolTip(tip)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_shaspec.plugin.exporting import sweep_files
 from napari_shaspec.regions import Region
-from napari_shaspec.widgets.export_request import confirmed
+from napari_shaspec.widgets.export_request import may_replace
 
 if TYPE_CHECKING:
     from napari_shaspec.plugin.controller import Controller
@@ -69,14 +69,9 @@ class SubsetsDisplay:
         self._panel.set_map(None)
 
     def _save(self, path: Path) -> None:
-        if self._state.swept is None:
-            return
-        if self._jobs.exporting:
-            self._jobs.tell("The files before are still being written: wait for their message.")
+        if self._state.swept is None or not self._jobs.may_export():
             return
         sweep = self._state.swept.sweep
         # The dialog has asked about the name that was typed, and knows of no other.
-        existing = [each.name for each in sweep_files(path, sweep) if each != path and each.exists()]
-        if existing and not confirmed(self._panel, f"Replace {', '.join(existing)}?"):
-            return
-        self._jobs.save_sweep(path, sweep)
+        if may_replace(self._panel, (each for each in sweep_files(path, sweep) if each != path)):
+            self._jobs.save_sweep(path, sweep)
