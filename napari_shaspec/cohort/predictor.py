@@ -132,7 +132,7 @@ class Predictor(WorkerPlugin):
         ShaSpecError
             If the case cannot be read, or the labels cannot be written.
         """
-        from napari_shaspec.inference.export import describe, export
+        from napari_shaspec.inference.export import describe, export, writes_report
         from napari_shaspec.inference.session import Session
         from napari_shaspec.inference.smoothing import Postprocessing
         from napari_shaspec.io.report import file_sha256
@@ -148,16 +148,18 @@ class Predictor(WorkerPlugin):
         job, outputs = self.job, self.job.outputs(files)
         masks = Postprocessing(job.thresholds, job.smooth).masks(prediction.probabilities, voxel_mm3)
         notes = (*said, *session.notes)
-        report = describe(
-            case,
-            case.available,
-            self.checkpoint,
-            session.device,
-            job.precision,
-            job.thresholds,
-            smooth=job.smooth,
-            notes=notes,
-        )
+        report = None
+        if writes_report(outputs):  # else nobody needs the hashes of all images
+            report = describe(
+                case,
+                case.available,
+                self.checkpoint,
+                session.device,
+                job.precision,
+                job.thresholds,
+                smooth=job.smooth,
+                notes=notes,
+            )
         export(outputs, case.grid, masks_to_labels(masks), prediction.probabilities, report, overwrite=True)
         left = [path.name for path in outputs.older()]
         older = (f"left from before, not of these labels: {', '.join(left)}",) if left else ()

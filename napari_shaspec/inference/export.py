@@ -34,7 +34,7 @@ def export(
     grid: Volume,
     labels: NDArray[np.uint8],
     probabilities: NDArray[np.float32] | None,
-    report: Report,
+    report: Report | None,
     *,
     overwrite: bool = False,
 ) -> list[Path]:
@@ -49,7 +49,7 @@ def export(
     probabilities
         (3, X, Y, Z); needed where ``outputs`` asks for them.
     report
-        Without ``outputs``, ``labels`` and ``volumes_ml``, which are filled in here.
+        Without ``outputs``, ``labels`` and ``volumes_ml``, which are filled in here; needed where `writes_report`.
 
     Returns
     -------
@@ -62,8 +62,8 @@ def export(
         If a number is no `Label`, or a path cannot be written; nothing is left behind then.
     """
     check_labels(labels)
-    if overwrite and is_report(outputs.report_path()):
-        outputs = replace(outputs, report=True)  # the old one would say of these labels how others were made
+    if overwrite and writes_report(outputs):
+        outputs = replace(outputs, report=True)
     outputs.check(overwrite=overwrite)
     files = outputs.files()
     masks = labels_to_masks(labels)
@@ -77,7 +77,7 @@ def export(
         if outputs.probabilities and probabilities is not None:
             for index, path in enumerate(outputs.probability_paths().values()):
                 write_volume(grid.with_data(probabilities[index]), places[path])
-        if outputs.report:
+        if outputs.report and report is not None:
             hashes = {path.name: file_sha256(places[path]) for path in files if path != outputs.report_path()}
             full = replace(
                 report,
@@ -87,6 +87,11 @@ def export(
             )
             write_text(places[outputs.report_path()], full.to_json())
     return files
+
+
+def writes_report(outputs: Outputs) -> bool:
+    """Whether one is asked for, or there from before: that one would say of these labels how others were made."""
+    return outputs.report or is_report(outputs.report_path())
 
 
 def describe(  # noqa: PLR0913 (a report names everything that took part)
