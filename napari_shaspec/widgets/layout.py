@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
 
 
 def fill_with_column(panel: QWidget, sections: Iterable[tuple[str, QWidget]]) -> None:
@@ -38,13 +38,38 @@ def stacked(*views: QWidget) -> QWidget:
     return page
 
 
-def tabbed(pages: Mapping[str, QWidget]) -> QTabWidget:
-    """Each page behind its title."""
-    tabs = QTabWidget()
-    tabs.setObjectName("tabs")
-    for title, page in pages.items():
-        tabs.addTab(page, title)
-    return tabs
+class Tabs(QTabWidget):
+    """Each page behind its title; as high as the page in front, where Qt would take the highest of all.
+
+    Parameters
+    ----------
+    pages
+        By title.
+    """
+
+    def __init__(self, pages: Mapping[str, QWidget]) -> None:
+        super().__init__()
+        self.setObjectName("tabs")
+        for title, page in pages.items():
+            self.addTab(page, title)
+        self.currentChanged.connect(self._fit)
+        self._fit(self.currentIndex())
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """With the height of the page in front in the place of the highest one's."""
+        hint = super().sizeHint()
+        pages = [self.widget(place) for place in range(self.count())]
+        heights = [page.sizeHint().expandedTo(page.minimumSizeHint()).height() for page in pages if page is not None]
+        return QSize(hint.width(), hint.height() - max(heights) + heights[self.currentIndex()])
+
+    def _fit(self, front: int) -> None:
+        for place in range(self.count()):
+            page = self.widget(place)
+            assert page is not None
+            policy = page.sizePolicy()
+            policy.setVerticalPolicy(QSizePolicy.Policy.Preferred if place == front else QSizePolicy.Policy.Ignored)
+            page.setSizePolicy(policy)
+        self.updateGeometry()
 
 
 def _titled(title: str) -> QLabel:

@@ -31,7 +31,7 @@ from napari_shaspec.widgets.feature_display import FeatureDisplay
 from napari_shaspec.widgets.features import FeaturesPanel
 from napari_shaspec.widgets.forms import ExportForm, OpenForm, SimulateForm
 from napari_shaspec.widgets.keys import Keys
-from napari_shaspec.widgets.layout import fill_with_column, stacked, tabbed
+from napari_shaspec.widgets.layout import Tabs, fill_with_column, stacked
 from napari_shaspec.widgets.leaving import Dock
 from napari_shaspec.widgets.modalities import ModalitiesPanel
 from napari_shaspec.widgets.offer import ReaderOffer
@@ -115,7 +115,7 @@ class ShaSpecWidget(Dock):
         self.export_form = ExportForm(remembered.label_convention, self.export_request.export)
         self.simulate_form = SimulateForm(self.simulate)
         self.offer = ReaderOffer(open_question=remembered.offer_reader)
-        self.tabs = tabbed(
+        self.tabs = Tabs(
             {
                 "Overlay": self.overlay_panel,
                 "Subsets": self.subsets_panel,

@@ -80,6 +80,14 @@ def test_a_row_for_each_subset_with_its_dice(swept: ShaSpecWidget) -> None:
     assert not panel.adds.isVisible()
 
 
+def test_other_tabs_are_not_as_high_as_the_table(swept: ShaSpecWidget, qtbot: QtBot) -> None:
+    high = swept.tabs.height()
+    swept.tabs.setCurrentWidget(swept.export_form.native)
+    qtbot.waitUntil(lambda: swept.tabs.height() < high / 2, timeout=LONG_MS)
+    swept.tabs.setCurrentWidget(swept.subsets_panel)
+    qtbot.waitUntil(lambda: swept.tabs.height() >= high, timeout=LONG_MS)
+
+
 def test_a_row_switches_the_modalities(swept: ShaSpecWidget, qtbot: QtBot) -> None:
     panel, before = swept.subsets_panel, swept.state.result
     assert panel.table.currentRow() == 0  # everything is on
