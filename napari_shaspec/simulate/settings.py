@@ -87,7 +87,7 @@ class SimulatorSettings:
     sulcus_half_width_mm: Range = (0.2, 1.8)
     cortex_mm: Range = (2.2, 4.0)
     tumour_counts: tuple[float, ...] = (0.08, 0.74, 0.12, 0.04, 0.02)
-    radius_mm: Range = (10.0, 40.0)
+    radius_mm: Range = (5.0, 40.0)
     satellite_mm: Range = (5.0, 20.0)
     anisotropy: Range = (0.6, 1.5)
     boundary_noise: Range = (0.04, 0.32)
