@@ -160,6 +160,11 @@ class Confidence:
             return "These weights bring no table of what they reach with this subset."
         return f"Mean Dice {self.dice:.2f} of {self.source}, thresholds at 0.5. It says nothing of this case."
 
+    @property
+    def explained(self) -> str:
+        """The line, and where it comes from."""
+        return f"{self.line}. {self.evidence}"
+
 
 @dataclass(frozen=True, slots=True)
 class Reliability:

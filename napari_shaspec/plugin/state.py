@@ -162,7 +162,7 @@ class PluginState:
     sweep_stopped
         Why no more came, where the user has not asked for that.
     subset_trust
-        How far to trust each region of what each subset gives, in words.
+        How far to trust each region of what each subset gives.
     """
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
@@ -191,7 +191,7 @@ class PluginState:
     swept: Swept | None = None
     sweeping: bool = False
     sweep_stopped: str = ""
-    subset_trust: Mapping[frozenset[Modality], Mapping[Region, str]] = field(default_factory=dict)
+    subset_trust: Mapping[frozenset[Modality], Mapping[Region, Confidence]] = field(default_factory=dict)
 
     def listen(self, **listeners: Any) -> list[tuple[str, Any]]:
         """Connect functions to entries by name; the list is what `forget` takes."""

@@ -107,13 +107,7 @@ class Sweeps:
         self._loaded(item.checkpoint)
         extents = state.case.extents if state.case is not None else {}
         subsets = nonempty_subsets([each for each in Modality if each in item.available])
-        state.subset_trust = {
-            subset: {
-                region: f"{trust.line}. {trust.evidence}"
-                for region, trust in confidence(item.checkpoint.reliability, subset, extents).items()
-            }
-            for subset in subsets
-        }
+        state.subset_trust = {subset: confidence(item.checkpoint.reliability, subset, extents) for subset in subsets}
 
     def _over(self) -> None:
         self._state.sweeping = False

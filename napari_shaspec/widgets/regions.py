@@ -123,10 +123,10 @@ class RegionsPanel(QWidget):
             self._set(row, 4, "" if moved is None else f"{moved[1]:.1f}")
             self._set(row, 5, "" if agreement is None else f"{agreement.dice:.2f}")
             self._set(row, 6, ("..." if agreement is not None else "") if hd95 is None else f"{hd95:.1f}")
-            verdict, tip = ("", "") if trust is None else (trust.verdict.value, f"{trust.line}. {trust.evidence}")
+            verdict, tip = ("", "") if trust is None else (trust.verdict.value, trust.explained)
             self._set(row, TRUST, verdict, tip)
         self.trust_line.setText("\n".join(trust.line for trust in state.confidence.values()))
-        self.trust_line.setToolTip("\n".join(f"{trust.line}. {trust.evidence}" for trust in state.confidence.values()))
+        self.trust_line.setToolTip("\n".join(trust.explained for trust in state.confidence.values()))
         self.trust_line.setVisible(bool(state.confidence))
         for column in (2, 3, 4):
             self.table.setColumnHidden(column, state.pinned is None)

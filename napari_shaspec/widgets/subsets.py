@@ -21,6 +21,7 @@ INTRODUCTION = "What would the answer be with fewer images? Predicts from every 
 ROWS_TIP = "Click a row, or walk with the arrow keys: the modalities are switched so, and with Live the labels follow"
 VOLUME = "Volume in ml"
 DICE = {compared: f"Dice with {compared.title}" for compared in Compared}
+EXPECTED = "Trust: Dice where the truth is known"
 ADDS = {
     Compared.ALL: "What each image gives of the answer from all images (Shapley value of Dice)",
     Compared.REFERENCE: "What each image adds to Dice with the reference (Shapley value)",
@@ -147,13 +148,15 @@ class SubsetsPanel(QWidget):
             self.bar.setFormat(f"{len(sweep.answers)} of {sweep.total}")
 
     def _compared(self) -> Compared | None:
-        """What the table shows: Dice with this, or volumes."""
+        """What the table shows: Dice with this, or something else."""
         return next((compared for compared, title in DICE.items() if title == self.shown.currentText()), None)
 
     def _offer_numbers(self, sweep: Sweep | None) -> None:
         if sweep is None:
             return
         offered = [VOLUME, *(DICE[each] for each in Compared if each in sweep.volumes_ml)]
+        if any(trust.dice is not None for row in self._state.subset_trust.values() for trust in row.values()):
+            offered.append(EXPECTED)
         if [self.shown.itemText(place) for place in range(self.shown.count())] == offered:
             return
         chosen = self.shown.currentText()
@@ -180,14 +183,16 @@ class SubsetsPanel(QWidget):
 
     def _fill_number(self, row: int, column: int, answer: Answer, region: Region, compared: Compared | None) -> None:
         item = self.table.cell(row, column)
-        item.setToolTip(self._state.subset_trust.get(answer.available, {}).get(region, ""))
-        if compared is None:
+        trust = self._state.subset_trust.get(answer.available, {}).get(region)
+        item.setToolTip("" if trust is None else trust.explained)
+        if self.shown.currentText() == VOLUME:
             item.setText(f"{answer.volumes_ml[region]:.1f}")
             item.setBackground(QColor(0, 0, 0, 0))
             return
-        value = answer.dice[compared][region]
-        item.setText(f"{value:.2f}")
-        item.setBackground(QColor(*REGION_COLOURS[region], round(TINT * value)))
+        expected = None if trust is None else trust.dice
+        value = expected if compared is None else answer.dice[compared][region]
+        item.setText("-" if value is None else f"{value:.2f}")
+        item.setBackground(QColor(*REGION_COLOURS[region], round(TINT * (value or 0))))
 
     def _fill_adds(self, sweep: Sweep | None) -> None:
         compared = self._compared()

@@ -24,7 +24,7 @@ from napari_shaspec.plugin.layers import Placement
 from napari_shaspec.plugin.writer import write_image
 from napari_shaspec.regions import Region, labels_to_masks
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
-from napari_shaspec.widgets.subsets import FIRST_REGION, GIVEN, NO_MAP, VOLUME, SubsetsPanel
+from napari_shaspec.widgets.subsets import EXPECTED, FIRST_REGION, GIVEN, NO_MAP, VOLUME, SubsetsPanel
 from tests.widgets.conftest import LONG_MS, finished
 
 ALL = frozenset(Modality)
@@ -77,6 +77,11 @@ def test_a_row_for_each_subset_with_its_dice(swept: ShaSpecWidget) -> None:
     panel.shown.setCurrentText(VOLUME)
     panel.shown.textActivated.emit(VOLUME)
     assert rows(panel)[1][FIRST_REGION:] == [f"{sweep.answers[1].volumes_ml[region]:.1f}" for region in Region]
+    assert not panel.adds.isVisible()
+    panel.shown.setCurrentText(EXPECTED)
+    panel.shown.textActivated.emit(EXPECTED)
+    assert rows(panel)[0][FIRST_REGION:] == ["0.80", "0.60", "0.90"]  # of the table that the weights bring
+    assert rows(panel)[1][FIRST_REGION:] == ["-"] * 3  # which has not this subset
     assert not panel.adds.isVisible()
 
 
