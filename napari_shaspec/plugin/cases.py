@@ -24,7 +24,8 @@ class CaseLayers:
 
     A newly opened image takes the slot that its name says. Files from another folder are another case: they take all
     slots, and the images of the case before are hidden, not removed. Of several cases that come at once the topmost
-    counts. Images that tell of no file or case take slots that are empty, and no others.
+    counts. Images that tell of no file or case take slots that are empty, and no others. Where a layer is deleted, an
+    older one of the same folder takes its place; a reference goes with the last image of its case.
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ class CaseLayers:
         self._reference: Layer | None = None
         self._seen: list[Layer] = []
         self._refused: dict[Layer, Modality] = {}
+        self._unusable: set[Layer] = set()
         self._told: tuple[dict[Modality, tuple[Layer, LayerSource]], LayerSource | None] = ({}, None)
 
     def candidates(self) -> list[Layer]:
@@ -70,9 +72,7 @@ class CaseLayers:
         candidates = self.candidates()
         references = [layer for layer in self._viewer.layers if role_of(layer) is Role.REFERENCE]
         self._controller.state.images = tuple(self.names())
-        self._slots = {modality: layer for modality, layer in self._slots.items() if layer in candidates}
-        if self._reference not in references:
-            self._reference = None
+        self._drop_deleted(candidates, references)
         new = [layer for layer in (*candidates, *references) if layer not in self._seen]
         self._seen = [*candidates, *references]
         self._sources.watch([*filter(_may_become_a_modality, self._viewer.layers), *references])
@@ -86,6 +86,7 @@ class CaseLayers:
         self._fill_slots(recognised, folder)
         self._choose_reference([layer for layer in new if layer in references], [*others, *before])
         self._put_aside([*others, *before])
+        self._take_back_reference(references)
         here = set(self._sources.watched) - set(self._slots.values())
         self._refused = {layer: lost for layer, lost in self._refused.items() if layer in here}
         self._hand_on()
@@ -126,9 +127,11 @@ class CaseLayers:
                     warnings[modality].append(_short(note))
         return {modality: "; ".join(said) for modality, said in warnings.items() if said}
 
-    def shown_image(self) -> Layer | None:
-        """The topmost visible image of the case, else the first."""
+    def shown_image(self, preferred: Layer | None = None) -> Layer | None:
+        """The preferred image of the case while it is visible, else the topmost visible one, else the first."""
         shown = [layer for layer in self._viewer.layers if layer in self._slots.values() and layer.visible]
+        if preferred in shown:
+            return preferred
         return shown[-1] if shown else next(iter(self._slots.values()), None)
 
     def point_at(self, labels: NDArray[np.uint8] | None) -> None:
@@ -147,7 +150,7 @@ class CaseLayers:
     def close(self) -> None:
         """Let go of viewer and layers."""
         self._sources.close()
-        self._slots, self._seen, self._told, self._refused = {}, [], ({}, None), {}
+        self._slots, self._seen, self._told, self._refused, self._unusable = {}, [], ({}, None), {}, set()
         self._viewer = self._reference = None
 
     def _hand_on(self) -> None:
@@ -164,6 +167,7 @@ class CaseLayers:
         try:
             reference = None if self._reference is None else self._sources.of(self._reference)
         except Exception:
+            self._unusable.add(self._reference)
             self._reference = None
             self._hand_on()
             raise
@@ -185,6 +189,29 @@ class CaseLayers:
         telling = [layer for layer in images if self._folder(layer) is not None]
         shown = [layer for layer in telling if layer.visible] or telling
         return self._folder(shown[-1]) if shown else None
+
+    def _drop_deleted(self, candidates: list[Layer], references: list[Layer]) -> None:
+        """Of a layer that was deleted an older one of the same folder, if there is any, has the place."""
+        lost = {modality: layer for modality, layer in self._slots.items() if layer not in candidates}
+        self._slots = {modality: layer for modality, layer in self._slots.items() if modality not in lost}
+        for modality, gone in lost.items():
+            folder = self._folder(gone)
+            for layer in reversed(candidates if folder is not None else []):
+                free = layer in self._seen and layer not in self._slots.values() and layer not in self._refused
+                if free and guessed_modality(layer) is modality and self._folder(layer) == folder:
+                    self._slots[modality] = layer
+                    break
+        # Without any image left the next one may be another patient's.
+        if self._reference not in references or (lost and not self._slots):
+            self._reference = None
+
+    def _take_back_reference(self, references: list[Layer]) -> None:
+        """One that lies beside the images is as good as new where there is no other."""
+        self._unusable = {layer for layer in self._unusable if layer in references} - self._sources.assigned
+        if self._reference is None:
+            here = {self._folder(layer) for layer in self._slots.values()} - {None}
+            beside = [layer for layer in references if self._folder(layer) in here and layer not in self._unusable]
+            self._reference = beside[-1] if beside else None
 
     def _leave_case(self, folder: Path | str | None) -> list[Layer]:
         """Empty the slots if images of another folder come; what was in them."""

@@ -144,7 +144,7 @@ class Controller:
         self.state.case = case
         self.predictions.renew_notes()
         self.sweeps.reference_changed()
-        if self.state.result is not None:
+        if self.state.status is not Status.RUNNING:
             self.measures.refresh()
 
     # Modalities
@@ -198,7 +198,8 @@ class Controller:
     def _restart(self) -> None:
         self.state.encoded = frozenset()
         self.sweeps.cancel("Stopped, because another network or device was chosen.")
-        if self.state.live and self.state.case is not None:
+        asked = self.state.live or self.state.status is Status.RUNNING
+        if asked and self.state.case is not None:
             self.predictions.predict()  # which cancels what runs, and whose result asks for maps again
         else:
             self.predictions.cancel(silently=True)

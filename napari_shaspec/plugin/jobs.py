@@ -111,9 +111,8 @@ class Jobs:
         probabilities: bool,
         pictures: Mapping[Path, Volume],
     ) -> None:
-        """Write as `export_result` does, what is there now: strokes that come later are not in it."""
+        """Write as `export_result` does; nobody may paint on these labels meanwhile."""
         self._state.message = "Writing..."
-        labels = labels.copy()
 
         def work(cancelled: Event) -> Iterator[tuple[list[Path], list[Path]]]:
             shares = result.prediction.probabilities if probabilities else None

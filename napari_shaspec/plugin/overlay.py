@@ -62,6 +62,7 @@ class Overlay:
         self._of_before = [layer for layer in viewer.layers if role_of(layer) in (Role.RESULT, Role.DERIVED)]
         self._canvas: _Canvas | None = None
         self._editable = True
+        self._save: Callable[..., object] | None = None
         self.layer: Labels | None = None
         self.regions = RegionLayers(viewer, self._labels_on_grid)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -129,7 +130,8 @@ class Overlay:
             self.layer.editable = editable
 
     def set_export(self, function: Callable[..., object]) -> None:
-        """What *File > Save* does with the label map: export it with its report."""
+        """What *File > Save* does with the label map, and with any that comes after it: export it with its report."""
+        self._save = function
         if self.layer is not None:
             self.layer.metadata = {**self.layer.metadata, REPORT: function}
 
@@ -150,11 +152,12 @@ class Overlay:
         return kept
 
     def close(self) -> None:
-        """Disconnect; the layers stay with the user."""
+        """Disconnect; the layers stay with the user, who may paint on them."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._listen(self.layer, on=False)
+        self.set_editable(editable=True)
         self.regions.close()
-        self.layer = self._canvas = self._viewer = None
+        self.layer = self._canvas = self._viewer = self._save = None
         self._of_before = []
 
     def _labels_on_grid(self) -> tuple[NDArray[np.uint8], Volume] | None:
@@ -169,6 +172,8 @@ class Overlay:
         look = label_look() | {"opacity": self._opacity}
         self.layer = add_labels(self._viewer, LABELS_NAME, self._canvas.grid.with_data(labels), look, Role.RESULT)
         self.layer.selected_label = int(Label.ET)
+        if self._save is not None:
+            self.set_export(self._save)
         self._listen(self.layer, on=True)
         self._viewer.layers.selection.active = self.layer
 
@@ -181,7 +186,9 @@ class Overlay:
         self._canvas = replace(canvas, labels=labels, given=labels.copy(), seen=labels.copy())
         self._add_labels(labels)
         layers = self._viewer.layers
-        layers.move(layers.index(self.layer), layers.index(old) + 1)
+        # In its place, above the images: napari's grid of feature maps counts hidden layers, too.
+        layers.move(layers.index(self.layer), layers.index(old))
+        layers.move(layers.index(old), len(layers))
         return str(old.name)
 
     def _release_edited(self) -> Labels:

@@ -89,11 +89,8 @@ class Sweeps:
 
     def reference_changed(self) -> None:
         """The case has another reference; where its values are those of before, as after undo, nothing has changed."""
-        swept, case = self._state.swept, self._state.case
-        if swept is None or case is None or swept.reference is None or case.truth is None:
-            return
-        if np.array_equal(swept.reference.data, case.truth.data):
-            self._state.swept = replace(swept, reference=case.truth)
+        if self._state.swept is not None:
+            self._state.swept = self._with_present_reference(self._state.swept)
 
     def close(self, seconds: float) -> bool:
         """Stop; whether the thread has ended within this time."""
@@ -102,12 +99,18 @@ class Sweeps:
     def _received(self, item: Loaded | Swept) -> None:
         state = self._state
         if isinstance(item, Swept):
-            state.swept = item
+            state.swept = self._with_present_reference(item)
             return
         self._loaded(item.checkpoint)
         extents = state.case.extents if state.case is not None else {}
         subsets = nonempty_subsets([each for each in Modality if each in item.available])
         state.subset_trust = {subset: confidence(item.checkpoint.reliability, subset, extents) for subset in subsets}
+
+    def _with_present_reference(self, swept: Swept) -> Swept:
+        truth = self._state.case.truth if self._state.case is not None else None
+        if swept.reference is truth or swept.reference is None or truth is None:
+            return swept
+        return replace(swept, reference=truth) if np.array_equal(swept.reference.data, truth.data) else swept
 
     def _over(self) -> None:
         self._state.sweeping = False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.plugin.settings import PLUGIN
+from napari_shaspec.widgets.layout import bring_forward
 
 if TYPE_CHECKING:
     from napari_shaspec.plugin.layers import LayerData
@@ -27,6 +28,7 @@ def open_panel() -> ShaSpecWidget:
         raise ShaSpecError("a napari viewer", "none", "Start napari first")
     _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "ShaSpec")
     widget: ShaSpecWidget = panel
+    bring_forward(widget)
     return widget
 
 

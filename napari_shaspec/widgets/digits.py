@@ -26,6 +26,7 @@ from napari_shaspec.plugin.digit_pairs import PAIR, TrainedPairs, pair_layers, t
 from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.state import Progress
 from napari_shaspec.plugin.threads import start_thread
+from napari_shaspec.widgets.layout import bring_forward
 from napari_shaspec.widgets.leaving import Dock
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ def open_digits(viewer: Viewer) -> DigitsDock:
     """The viewer's dock, opened if it is not there yet."""
     there = viewer.window.dock_widgets.get(NAME)
     if isinstance(there, DigitsDock):
+        bring_forward(there)
         return there
     dock = DigitsDock(viewer)
     viewer.window.add_dock_widget(dock, name=NAME, area="right", add_vertical_stretch=False)

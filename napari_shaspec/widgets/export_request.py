@@ -47,10 +47,11 @@ class ExportRequest:
     def export(self, path: Path, form: str, probabilities: bool, features: bool) -> None:
         """Write labels and what else was asked for; files that exist are replaced only after a question."""
         result, case = self._state.result, self._state.case
-        labels = self._overlay.labels()
-        if result is None or labels is None or case is None:
+        shown = self._overlay.labels()
+        if result is None or shown is None or case is None:
             self._jobs.tell("There is nothing to export yet: predict first.")
             return
+        labels = shown.copy()  # while a question is open, the network may paint others, which are not of this result
         if not path.name:
             self._jobs.tell("Choose a file name for the labels first, such as seg.nii.gz.")
             return

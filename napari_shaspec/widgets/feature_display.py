@@ -8,6 +8,8 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.state import Status
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     from napari_shaspec.inference.feature_choice import FeatureChoice
     from napari_shaspec.inference.feature_pictures import FeatureMap
     from napari_shaspec.plugin.cases import CaseLayers
@@ -45,6 +47,7 @@ class FeatureDisplay:
         self._closed = False
         self._waiting = False
         self._shown_of: tuple[frozenset[Modality], str] = (frozenset(), "")
+        self._beside: Layer | None = None
         panel.shown.connect(self.show)
         panel.grid_changed.connect(self._arrange)
         overlay.cleared.connect(self._on_cleared)
@@ -124,12 +127,16 @@ class FeatureDisplay:
     def close(self) -> None:
         """What comes from now on is not shown; the layers stay with the user."""
         self._closed = True
+        self._beside = None
         self._overlay.cleared.disconnect(self._on_cleared)
         self._state.forget(self._listening)
         self._layers.close()
 
     def _arrange(self, *_: object) -> None:
         if self._panel.grid.isChecked() and self._layers.shown:
-            self._layers.arrange(self._cases.shown_image(), self._overlay.layer)
+            # The same as before: which one is the topmost is changed by the arrangement itself.
+            self._beside = self._cases.shown_image(self._beside)
+            self._layers.arrange(self._beside, self._overlay.layer)
         else:
+            self._beside = None
             self._layers.scatter()

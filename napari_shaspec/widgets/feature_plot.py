@@ -22,6 +22,7 @@ from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.sessions import load_weights, open_session
 from napari_shaspec.plugin.state import Progress
 from napari_shaspec.plugin.threads import start_thread
+from napari_shaspec.widgets.layout import bring_forward
 from napari_shaspec.widgets.leaving import Dock
 
 if TYPE_CHECKING:
@@ -260,6 +261,7 @@ def open_feature_plot(panel: ShaSpecWidget) -> FeaturePlotDock:
     there = window.dock_widgets.get(NAME)
     if isinstance(there, FeaturePlotDock):
         if not there._closed:
+            bring_forward(there)
             return there
         window.remove_dock_widget(there)
     dock = FeaturePlotDock(panel)

@@ -1,11 +1,11 @@
-"""How a panel's views are stacked: titled sections in a column that scrolls, and pages behind tabs."""
+"""How a panel's views are stacked: titled sections in a column that scrolls, pages behind tabs, docks behind docks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import QObject, QSize, Qt
+from qtpy.QtWidgets import QDockWidget, QFrame, QLabel, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
 
 
 def fill_with_column(panel: QWidget, sections: Iterable[tuple[str, QWidget]]) -> None:
@@ -26,6 +26,16 @@ def fill_with_column(panel: QWidget, sections: Iterable[tuple[str, QWidget]]) ->
     outer = QVBoxLayout(panel)
     outer.setContentsMargins(0, 0, 0, 0)
     outer.addWidget(scroll)
+
+
+def bring_forward(panel: QWidget) -> None:
+    """Show the dock around a panel, where somebody has hidden it or put another one in front."""
+    around: QObject | None = panel
+    while around is not None and not isinstance(around, QDockWidget):
+        around = around.parent()
+    if around is not None:
+        around.show()
+        around.raise_()
 
 
 def stacked(*views: QWidget) -> QWidget:

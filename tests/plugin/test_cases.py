@@ -282,6 +282,40 @@ def test_the_reference_of_a_case_that_is_put_aside_is_not_taken(opened: Opened) 
     assert (opened.bench.state.case.truth.data == 4).all()
 
 
+def test_a_reference_goes_with_the_last_image_of_its_case(opened: Opened) -> None:
+    truth = reference("one")
+    opened.viewer.add_layer(truth)
+    opened.look()
+    assert opened.bench.state.case.truth is not None
+    for layer in (opened.flair, opened.t1):
+        opened.viewer.layers.remove(layer)
+    opened.look()
+    opened.viewer.add_layer(image(Modality.FLAIR, 3, "two"))
+    opened.look()
+    assert truth in opened.viewer.layers
+    assert opened.bench.state.case.truth is None
+    opened.viewer.add_layer(opened.flair)  # and comes back with them
+    opened.look()
+    assert opened.bench.state.case.truth_file == Path("one/p_seg.nii.gz")
+
+
+def test_of_two_layers_the_older_one_takes_over_when_the_newer_is_deleted(opened: Opened) -> None:
+    first = reference("one", 2)
+    again = [image(Modality.FLAIR, 1), image(Modality.T1, 2), reference("one", 4)]
+    opened.viewer.layers.extend([first, *again])
+    opened.look()
+    assert (opened.bench.state.case.truth.data == 4).all()
+    for layer in again:
+        opened.viewer.layers.remove(layer)
+        opened.look()
+    assert opened.bench.state.slots == {Modality.FLAIR: "FLAIR", Modality.T1: "T1"}
+    assert opened.bench.state.case.available == {Modality.FLAIR, Modality.T1}
+    assert (opened.bench.state.case.truth.data == 2).all()
+    opened.layers.choose(Modality.T1, None)  # the user's own wish stays
+    opened.look()
+    assert opened.bench.state.case.available == {Modality.FLAIR}
+
+
 def test_a_panel_that_is_opened_again_takes_the_case_that_is_shown(opened: Opened) -> None:
     other = image(Modality.FLAIR, 3, "two")
     opened.viewer.add_layer(other)

@@ -290,6 +290,30 @@ def test_another_model_or_device_opens_another_session(bench: Bench, tmp_path: o
     assert bench.state.result is not None
 
 
+def test_another_device_begins_anew_what_was_asked_for(bench: Bench) -> None:
+    bench.state.live = False
+    bench.load()
+    bench.controller.set_device("cpu")
+    assert not [job for job in bench.jobs.started if not job.ended]  # nobody has asked for a prediction
+    bench.controller.predictions.predict()
+    bench.controller.set_device("cuda")
+    assert bench.state.status is Status.RUNNING
+    bench.jobs.finish_all()
+    assert bench.state.result is not None
+    assert len(bench.sessions) == 1
+
+
+def test_a_reference_that_changes_after_a_cancel_is_measured_with(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.started[-1].step()
+    bench.controller.predictions.cancel()
+    sources = {modality: (modality.title, source) for modality, source in bench.patients["one"].items()}
+    bench.controller.set_images(sources, LayerSource(Volume(np.full(SHAPE, 4, np.uint8), np.eye(4))))
+    bench.jobs.finish_all()
+    assert bench.state.result is None
+    assert set(bench.state.agreement) == set(Region)
+
+
 def test_images_that_do_not_overlap_are_one_message(bench: Bench) -> None:
     random = np.random.default_rng(3)
     far = np.eye(4)

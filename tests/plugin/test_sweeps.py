@@ -159,6 +159,29 @@ def test_thresholds_smoothing_and_reference_are_those_of_the_time(bench: Bench) 
         assert what_changed(bench.state) == changed
 
 
+def test_a_stroke_on_the_reference_and_undo_while_it_runs_are_no_change(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    sources = {modality: (modality.title, source) for modality, source in bench.patients["one"].items()}
+
+    def reference(value: int) -> None:
+        bench.controller.set_images(sources, LayerSource(Volume(np.full(SHAPE, value, np.uint8), np.eye(4))))
+        bench.jobs.started[-1].finish()
+
+    reference(4)
+    bench.controller.sweeps.begin()
+    job = bench.jobs.started[-1]
+    for _ in range(3):
+        job.step()
+    reference(1)
+    assert what_changed(bench.state) == "reference"
+    reference(4)
+    job.step()  # brings the reference of its beginning
+    assert what_changed(bench.state) == ""
+    bench.jobs.finish_all()
+    assert what_changed(bench.state) == ""
+
+
 def test_an_error_reaches_the_user_and_the_next_one_works(bench: Bench) -> None:
     job = begun(bench)
     job.step()

@@ -215,6 +215,7 @@ def test_closing_in_the_middle_leaves_nothing_behind(
     Timer(0.2, gate.gate.set).start()  # the thread is in the middle of a tile when the dock is closed
     viewer.window.remove_dock_widget(panel)
     assert panel._closed
+    assert viewer.layers["ShaSpec labels"].editable  # they are the user's now
     assert all(handle.wait(0) for handle in panel.controller.predictions._run._handles)
     assert len(viewer.layers.events.inserted.callbacks) < callbacks
     assert panel._on_mouse_move not in viewer.mouse_move_callbacks
@@ -344,6 +345,24 @@ def test_export_asks_before_it_replaces(
     qtbot.waitUntil(lambda: loaded.state.message != "Writing...", timeout=LONG_MS)
     assert "apart from the case" in loaded.state.message
     assert flair.read_bytes() == before
+
+
+def test_an_export_holds_the_labels_of_the_moment_it_was_asked_for(
+    loaded: ShaSpecWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    before = loaded.overlay.labels().copy()
+
+    def answer(*_: object) -> QMessageBox.StandardButton:
+        loaded.overlay.paint(None, np.full_like(before, 4))  # the network, or a brush, while the question is open
+        return QMessageBox.StandardButton.Yes
+
+    monkeypatch.setattr(QMessageBox, "question", answer)
+    out = tmp_path / "seg.nii.gz"
+    out.write_text("older")
+    loaded.export_request.export(out, "1-2-4", False, False)
+    qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote"), timeout=LONG_MS)
+    np.testing.assert_array_equal(np.asarray(nib.load(out).dataobj), before)
+    assert json.loads((tmp_path / "seg.json").read_text())["edited"] is False
 
 
 def test_a_brush_stroke_changes_the_table_and_undo_changes_it_back(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
@@ -741,6 +760,12 @@ def test_the_label_map_of_an_expert_is_never_replaced(
     panel.open_paths([str(truth)])  # after the result whose labels are saved
     qtbot.waitUntil(lambda: panel.state.case.truth is not None, timeout=LONG_MS)
     before = truth.read_bytes()
+    panel.viewer.layers.remove("ShaSpec labels")  # of those that come next none has been finished
+    qtbot.waitUntil(lambda: "Predict brings them back" in panel.state.message, timeout=LONG_MS)
+    panel.controller.predictions.begin()
+    with pytest.raises(ShaSpecError, match="apart from the case"):
+        panel.overlay.layer.save(str(truth), plugin="napari-shaspec")
+    finished(panel, qtbot)
     panel.export_request.export(truth, "1-2-4", False, False)
     qtbot.waitUntil(lambda: "apart from the case" in panel.state.message, timeout=LONG_MS)
     with pytest.raises(ShaSpecError, match="apart from the case"):
@@ -795,8 +820,11 @@ def test_menu_commands(viewer: Viewer, case_folder: Path, qtbot: QtBot) -> None:
     assert panel.tabs.currentWidget() is panel.subsets_panel
     commands.show_features()
     assert panel.tabs.currentWidget() is panel.features_panel
+    dock = next(each for each in viewer.window._qt_window.findChildren(QDockWidget) if each.isAncestorOf(panel))
+    dock.hide()
     commands.export()
     assert panel.tabs.currentWidget() is panel.export_form.native
+    assert panel.isVisible()
 
 
 def test_a_simulated_case_from_the_form(panel: ShaSpecWidget, qtbot: QtBot) -> None:

@@ -38,6 +38,12 @@ def test_the_wheel_scrolls_the_panel_and_changes_nothing(loaded: ShaSpecWidget, 
         turn(widget)
         assert bar.value() > 0
         assert (widget.currentText() if isinstance(widget, QComboBox) else widget.value()) == shown
+    tabs = loaded.tabs.tabBar()
+    tabs.setFocus()  # not even then: pages are of different heights
+    bar.setValue(0)
+    turn(tabs)
+    assert bar.value() > 0
+    assert loaded.tabs.currentIndex() == 0
     assert dict(loaded.state.slots) == slots
     assert loaded.state.case is case
 
