@@ -12,7 +12,7 @@ import csv
 import hashlib
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -128,6 +128,16 @@ class CohortTable:
     ) -> None:
         self.save()
 
+    def begin(self, names: Iterable[str]) -> None:
+        """These cases are about to be predicted again: a label map there may be replaced before its row is.
+
+        So a row tells no longer what the map has to be; after a kill `was_edited` asks the map itself.
+        """
+        for name in names:
+            if name in self.rows:
+                self.rows[name] = replace(self.rows[name], labels_sha256="")
+        self.save()
+
     def add(self, row: Row) -> None:
         """Put a row in the place of the case's older one; on the disk now, or soon.
 
@@ -211,6 +221,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _row(cells: Mapping[str, str]) -> Row:
+    if Path(cells["labels"]).name != cells["labels"]:
+        raise ValueError(f"a label map that is not beside it: {cells['labels']}")
     return Row(
         case=cells["case"],
         available=parse_subset(cells["available"]) if cells["available"] else frozenset(),

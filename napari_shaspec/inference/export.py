@@ -38,7 +38,7 @@ def export(
     *,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write all files, or none; where labels with a report are overwritten, a new report as well.
+    """Write all files, or none; where a report of older labels lies there, a new one as well.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ def export(
     probabilities
         (3, X, Y, Z); needed where ``outputs`` asks for them.
     report
-        Without ``outputs``, ``labels`` and ``volumes_ml``, which are filled in here; needed where `writes_report`.
+        Without ``outputs``, ``labels`` and ``volumes_ml``, which are filled in here; needed where `writes_report`, but
+        for labels that the report there describes.
 
     Returns
     -------
@@ -62,7 +63,7 @@ def export(
         If a number is no `Label`, or a path cannot be written; nothing is left behind then.
     """
     check_labels(labels)
-    if overwrite and writes_report(outputs):
+    if report is not None and writes_report(outputs):
         outputs = replace(outputs, report=True)
     outputs.check(overwrite=overwrite)
     files = outputs.files()

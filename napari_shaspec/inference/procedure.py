@@ -118,7 +118,8 @@ class CoarseToFine:
         return field.snapped(max(8, self._stride), max(SHORTEST_TILE, 2 * self._stride))
 
     def tiles(self, field: Box, longest: int) -> list[Box]:
-        """Equal tiles, as few as possible."""
+        """Equal tiles, as few as possible; none shorter than two of what the deepest level takes for one voxel."""
+        longest = max(longest // self._stride, 2) * self._stride
         # Whole strides, because tiles begin at them: what is asked for is then what neighbours share.
         overlap = self._stride * math.ceil(min(OVERLAP, longest // 4) / self._stride)
         return tile_boxes(field, longest, overlap, self._stride)

@@ -19,7 +19,7 @@ def tile_boxes(field: Box, longest: int, overlap: int, stride: int) -> list[Box]
     field
         Sides are multiples of ``stride``.
     longest
-        No tile is longer than this along any axis.
+        A multiple of ``stride`` greater than ``overlap``; no tile is longer along any axis.
     overlap
         Voxels that neighbours share; tiles begin at whole strides, so that some may share up to a stride less.
     stride

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.reach import is_folder
 
 PREFIX = ".napari-shaspec-"
 """Of the folders in which files are written before they get their names."""
@@ -25,7 +26,7 @@ def check_output(path: Path, endings: Sequence[str], *, overwrite: bool) -> None
     """
     if not path.name.lower().endswith(tuple(endings)) or path.name.lower() in endings:
         raise ShaSpecError(f"an output name that ends in {' or '.join(endings)}", str(path), "Change the name")
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise ShaSpecError(f"an existing folder for {path.name}", f"none at {path.parent}", "Create the folder first")
     if not os.access(path.parent, os.W_OK):
         raise ShaSpecError(f"to write into {path.parent}", "no permission", "Choose another folder")
@@ -86,7 +87,7 @@ def staged(paths: Sequence[Path], *, overwrite: bool) -> Iterator[Mapping[Path, 
                 _check_free(path, overwrite=overwrite)
                 _flush(place)
             for path, place in places.items():
-                place.replace(path)
+                _move(place, path, overwrite=overwrite)
     except OSError as error:
         place_name = f"to write {error.filename}" if error.filename else "to write the results"
         raise ShaSpecError(
@@ -108,12 +109,29 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 
 
 def _check_free(path: Path, *, overwrite: bool) -> None:
-    if path.is_dir():
+    if is_folder(path):
         raise ShaSpecError("a file name", f"the folder {path}", "Add a file name such as seg.nii.gz")
-    if path.exists() and not overwrite:
-        raise ShaSpecError(
-            f"no file at {path}", "one", "Choose another name, or allow it to be overwritten (--overwrite)"
-        )
+    if os.path.lexists(path) and not overwrite:  # a link that leads nowhere may be a file that was not fetched yet
+        raise _taken(path)
+
+
+def _move(place: Path, path: Path, *, overwrite: bool) -> None:
+    """To where it belongs, in a single step that fails where meanwhile somebody else has put a file there."""
+    if not overwrite:
+        try:
+            os.link(place, path)
+        except FileExistsError:
+            raise _taken(path) from None
+        except OSError:
+            pass  # a file system without hard links
+        else:
+            return
+    place.replace(path)
+
+
+def _taken(path: Path) -> ShaSpecError:
+    found = "a link" if path.is_symlink() else "one"
+    return ShaSpecError(f"no file at {path}", found, "Choose another name, or allow it to be overwritten (--overwrite)")
 
 
 def _flush(path: Path) -> None:

@@ -16,6 +16,7 @@ from napari_shaspec.errors import ShaSpecError, nothing_at
 from napari_shaspec.io.assembly import assemble
 from napari_shaspec.io.folders import DEPTH, folders_in, nifti_files
 from napari_shaspec.io.patients import case_name, check_one_patient, doubt_about, folder_name
+from napari_shaspec.io.reach import is_file, is_folder
 from napari_shaspec.io.report import is_own_answer
 from napari_shaspec.modalities import Modality, file_stem, is_label_map, parse_modality, recognise
 from napari_shaspec.volume import Case
@@ -145,14 +146,14 @@ def read_case_files(images: Mapping[str, str | Path], truth: str | Path | None =
 def case_files(*paths: str | Path) -> CaseFiles:
     """Tell which file is which, without reading any; the arguments and errors are those of `read_case`."""
     given = [Path(path) for path in paths]
-    folders = [path for path in given if path.is_dir()]
+    folders = [path for path in given if is_folder(path)]
     if not folders:
         return _of_files(given)
     if len(given) > 1:
         raise ShaSpecError(
             "one case folder, or the files of one case", f"{len(given)} paths", "Give each case folder by itself"
         )
-    cases = list(_search(folders[0], DEPTH))
+    cases = list(_search(folders[0], DEPTH, set()))
     seen = [case for case in cases if case.refusal is None or not isinstance(case.refusal.__cause__, OSError)]
     cases = seen or cases  # a folder that cannot be looked into is no second case
     if not cases:
@@ -177,9 +178,9 @@ def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
         If there is no such folder or no case in it. A case that has one modality twice is found with its refusal.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ShaSpecError(f"a folder of cases at {folder}", "none", "Check the path")
-    found = list(_search(folder, DEPTH, beside=True))
+    found = list(_search(folder, DEPTH, set(), beside=True))
     if not found:
         raise _nothing_found(f"{folder} and the folders in it", nifti_files(folder))
     names = Counter(case.name for case in found)
@@ -204,12 +205,17 @@ def _distinct(cases: Iterable[CaseFiles]) -> Iterator[CaseFiles]:
         yield files if name == files.name else replace(files, name=name)
 
 
-def _search(folder: Path, depth: int, *, beside: bool = False) -> Iterable[CaseFiles]:
+def _search(folder: Path, depth: int, seen: set[Path], *, beside: bool = False) -> Iterable[CaseFiles]:
     """A folder that holds a recognised image is a case; of any other the folders in it are searched.
 
-    With ``beside`` those of the first as well: a template among the folders of patients must not hide them.
+    With ``beside`` those of the first as well: a template among the folders of patients must not hide them. Where links
+    lead to a folder a second time, it is no second case.
     """
-    name = folder_name(folder.resolve())
+    real = folder.resolve()
+    if real in seen:
+        return
+    seen.add(real)
+    name = folder_name(real)
     try:
         files = nifti_files(folder)
         # Whatever they are called: P1_flair_only.nii.gz holds what was made of the FLAIR image, and is none.
@@ -223,12 +229,12 @@ def _search(folder: Path, depth: int, *, beside: bool = False) -> Iterable[CaseF
         yield CaseFiles(name, {}, refusal=error)
     else:
         for inner in inside:
-            yield from _search(inner, depth - 1)
+            yield from _search(inner, depth - 1, seen)
 
 
 def _of_files(files: list[Path]) -> CaseFiles:
     for path in files:
-        if not path.is_file():
+        if not is_file(path):
             raise nothing_at(path, "a file or folder")
     case = _sorted_out(files, "")
     if not case.images:

@@ -8,6 +8,7 @@ Writing is atomic: a file is either there in full or not at all, and is never re
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def check_no_stranger(outputs: Collection[Path], inputs: Collection[Path]) -> No
         If an output is such a file, NIfTI or JSON, or one of the inputs.
     """
     folders = {path.resolve().parent for path in inputs}
-    beside = [path for path in outputs if path.resolve().parent in folders and path.is_file()]
+    beside = [path for path in outputs if path.parent.resolve() in folders and os.path.lexists(path)]
     strangers = [path for path in beside if path.name.lower().endswith(NIFTI) and not is_written_here(path)]
     strangers += [path for path in beside if path.suffix.lower() == ".json" and not is_report(path)]
     check_no_input(outputs, [*inputs, *strangers])

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import replacing
+from napari_shaspec.io.reach import is_file
 from napari_shaspec.io.report import file_sha256
 from napari_shaspec.model.config import ModelConfig
 from napari_shaspec.model.networks import Network
@@ -221,7 +222,7 @@ def load_checkpoint(path: Path | str | None = None) -> Checkpoint:
 
 
 def _check_there(path: Path) -> None:
-    if not path.is_file():
+    if not is_file(path):
         found = "a folder" if path.is_dir() else "nothing"
         raise ShaSpecError("a checkpoint file", f"{found} at {path}", "Check the path, or leave it out for the bundled")
 

@@ -125,6 +125,19 @@ def test_an_edited_label_map_is_told(tmp_path: Path, files: CaseFiles) -> None:
     assert not table.was_edited(files)
 
 
+def test_a_run_that_is_killed_does_not_blame_anybody(tmp_path: Path, files: CaseFiles) -> None:
+    table, labels = CohortTable(tmp_path / "t.csv"), tmp_path / GOOD.labels
+    write_volume(Volume(np.ones((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
+    table.rows = {"b": replace(GOOD, labels_sha256=file_sha256(labels))}
+    table.begin(["b", "none yet"])
+    write_volume(Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)  # and then the kill
+    again = CohortTable(tmp_path / "t.csv")
+    assert not again.was_edited(files)
+    assert list(again.rows) == ["b"]
+    labels.write_text("an expert's")
+    assert again.was_edited(files)
+
+
 def test_what_is_finished(tmp_path: Path, files: CaseFiles) -> None:
     """By a row of an earlier version, which has the times of files only."""
     images = files.images
@@ -146,6 +159,14 @@ def test_what_is_finished(tmp_path: Path, files: CaseFiles) -> None:
     table.rows = {"b": good}
     (tmp_path / GOOD.labels).unlink()
     assert not table.is_finished(files, *asked)
+
+
+def test_label_maps_elsewhere_are_no_rows(tmp_path: Path) -> None:
+    table = CohortTable(tmp_path / "t.csv")
+    table.rows = {"b": replace(GOOD, labels="old/b_seg.nii.gz")}
+    table.save()
+    with pytest.raises(ShaSpecError, match="not beside it: old/b_seg"):
+        CohortTable(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("content", ["", "case,dice\n", "\xff", "case,available,ET_ml,TC_ml,WT_ml,seconds,warnings,"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from napari_shaspec.cli.predict import predict_again
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.export import describe, export
 from napari_shaspec.io.cases import read_case
-from napari_shaspec.io.nifti import write_volume
+from napari_shaspec.io.nifti import check_no_stranger, write_volume
 from napari_shaspec.io.outputs import LabelForm, Outputs
 from napari_shaspec.io.report import file_sha256, read_report
 from napari_shaspec.modalities import Modality
@@ -149,6 +150,10 @@ def test_no_report_of_other_labels_stays_beside_new_ones(
     files = written(tmp_path, case, model, np.zeros_like(labels), quiet, overwrite=True)
     assert [path.name for path in files] == ["seg.nii.gz", "seg.json"]
     assert read_report(tmp_path / "seg.json").outputs == {"seg.nii.gz": file_sha256(tmp_path / "seg.nii.gz")}
+    (tmp_path / "seg.nii.gz").unlink()
+    with pytest.raises(ShaSpecError, match=r"no file at .*seg\.json"):
+        written(tmp_path, case, model, labels, quiet)
+    assert not (tmp_path / "seg.nii.gz").exists()
     (tmp_path / "seg.json").write_text("{}")  # of another program
     files = written(tmp_path, case, model, labels, quiet, overwrite=True)
     assert ([path.name for path in files], (tmp_path / "seg.json").read_text()) == (["seg.nii.gz"], "{}")
@@ -176,6 +181,19 @@ def test_nothing_is_replaced_or_half_written(tmp_path: Path, case: Case, model: 
         written(tmp_path, case, model, labels, Outputs(tmp_path / "seg.nii.gz", probabilities=True))
     assert {path.name for path in tmp_path.iterdir()} == {"seg_TC.nii.gz", "weights.safetensors"}
     assert (tmp_path / "seg_TC.nii.gz").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
+def test_a_link_to_what_was_not_fetched_is_no_free_name(
+    tmp_path: Path, case: Case, model: ShaSpec, labels: np.ndarray
+) -> None:
+    link = tmp_path / "seg.nii.gz"
+    link.symlink_to("annex/expert.nii.gz")
+    with pytest.raises(ShaSpecError, match="found a link"):
+        written(tmp_path, case, model, labels, Outputs(link))
+    with pytest.raises(ShaSpecError, match="apart from the case"):
+        check_no_stranger([link], [tmp_path / "p_flair.nii.gz"])
+    assert link.is_symlink()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other"}', '{"format": "napari-shaspec report 1"}'])

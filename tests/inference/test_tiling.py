@@ -47,6 +47,17 @@ def test_short_tiles_of_deep_networks_overlap_too() -> None:
     assert min(first.stop[0] - second.start[0] for first, second in itertools.pairwise(tiles)) >= 8
 
 
+@pytest.mark.parametrize("longest", [SHORTEST_TILE, 48, 96])
+def test_networks_of_six_levels_have_tiles_too(longest: int) -> None:
+    deep = CoarseToFine(ModelConfig(widths=(2, 2, 2, 2, 2, 2)))
+    tiles = deep.tiles(Box((0, 0, 0), (160, 64, 64)), longest)
+    assert max(max(tile.shape) for tile in tiles) <= max(64, longest)
+    covered = np.zeros((160, 64, 64), bool)
+    for tile in tiles:
+        covered[tile.slices] = True
+    assert covered.all()
+
+
 def test_a_field_that_fits_is_one_tile() -> None:
     field = Box((8, 0, 16), (72, 40, 96))
     assert tile_boxes(field, 96, 16, 8) == [field]

@@ -213,6 +213,19 @@ def test_a_link_to_nothing_is_no_missing_modality(save_case: Callable[..., Path]
     assert list(read_case(folder).images) == [FLAIR, T1]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
+def test_a_folder_that_links_lead_to_is_one_case(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    patient = save_case("data/p1/p1_{}.nii", "flair") / "p1"
+    (tmp_path / "data" / "all").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "latest").symlink_to(patient)
+    assert [case.name for case in find_cases(tmp_path / "data")] == ["p1"]
+    assert list(read_case(tmp_path / "data").images) == [FLAIR]
+    assert [case.name for case in find_cases(tmp_path / "data" / "latest")] == ["p1"]
+    (tmp_path / "chosen").mkdir()
+    (tmp_path / "chosen" / "second").symlink_to(patient)  # a folder of links alone
+    assert [case.images[FLAIR].parent.name for case in find_cases(tmp_path / "chosen")] == ["second"]
+
+
 def test_one_bad_folder_does_not_hide_the_good_ones(save_case: Callable[..., Path], tmp_path: Path) -> None:
     save_case("data/a/a_{}.nii", "t1ce t1_gd")
     save_case("data/b/b_{}.nii", "flair")

@@ -139,6 +139,22 @@ def test_a_much_coarser_grid_takes_the_mean() -> None:
     np.testing.assert_allclose(coarse.data.ravel(), [fine.data[0, 0, 5 * i : 5 * i + 5].mean() for i in range(6)])
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_what_is_tiny_at_the_rim_leaves_the_background_exactly_empty(axis: int) -> None:
+    """As interpolation at nearly whole places leaves it; what differs from the background is brain."""
+    random = np.random.default_rng(axis)
+    data = np.zeros((60, 60, 60))
+    data[20:40, 20:40, 20:40] = random.uniform(100, 2000, (20, 20, 20))
+    data[40, 20:40, 20:40] = data[20:40, 40, 20:40] = data[20:40, 20:40, 40] = random.uniform(0, 1e-12, (20, 20))
+    spacing = np.ones(3)
+    spacing[axis] = 5
+    shape = np.array((60, 60, 60)) // spacing.astype(int)
+    onto = grid(nib.affines.from_matvec(np.diag(spacing), 2.0 * (spacing > 1)), tuple(map(int, shape)))
+    coarse = resample(Volume(data.astype(np.float32), np.eye(4)), onto).data
+    beyond = np.moveaxis(coarse, axis, 0)[9:]
+    assert (beyond == 0).all()
+
+
 def test_the_mean_keeps_the_background_empty_beyond_half_a_voxel() -> None:
     data = np.zeros((1, 1, 60), np.float32)
     data[..., 20:40] = 1
