@@ -28,8 +28,9 @@ from napari_shaspec.cli.ablate import Kind
 from napari_shaspec.cli.app import run
 from napari_shaspec.cli.evaluate import _exactly_answered
 from napari_shaspec.cli.features import _Source, _write_table
-from napari_shaspec.cli.simulate import Settings, case_seed
+from napari_shaspec.cli.simulate import HIGHEST_SEED, Settings, case_seed
 from napari_shaspec.cli.train import _without_folders
+from napari_shaspec.cli.training_options import HIGHEST_SEED as HIGHEST_TRAINING_SEED
 from napari_shaspec.cli.training_options import Preset, changed
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.subsets import Score, Variant
@@ -45,6 +46,7 @@ from napari_shaspec.model.statement import SIMULATED_STATEMENT
 from napari_shaspec.regions import Region
 from napari_shaspec.reliability import SMALLEST_BRAIN_ML
 from napari_shaspec.training.config import TrainConfig
+from napari_shaspec.training.data import SEEDS
 from napari_shaspec.training.presets import PRESETS
 from tests.released_reference import SMALL, random_net
 
@@ -756,6 +758,26 @@ def test_features_refuse_seeds_that_t_sne_has_not(case: Path, tmp_path: Path, sa
     assert (code, "--seed" in err) == (2, True)
 
 
+@pytest.mark.parametrize("options", ["--points places --most 7", "--points cases --most 100"])
+def test_features_refuse_a_number_that_they_could_not_keep(case: Path, tmp_path: Path, say: Say, options: str) -> None:
+    code, _, err = say("features", case, "--plot", tmp_path / "a.png", *options.split())
+    assert (code, "--most" in err) == (1, True)
+
+
+def test_ablate_refuses_what_it_would_ignore(case: Path, tmp_path: Path, say: Say) -> None:
+    out = tmp_path / "out"
+    for options in (("--split", tmp_path / "mine.json"), (case.parent, "--cases", 5)):
+        code, _, err = say("ablate", "dao", *options, "--out", out)
+        assert (code, err.startswith("Error: Expected ")) == (1, True)
+        assert not out.exists()
+    for name in ("SIM-7-000", "SIM-7-001", "SIM-7-002"):
+        (out / "cases" / name).mkdir(parents=True)
+    (out / "split.json").write_text("{}")
+    code, _, err = say("ablate", "dao", "--cases", 4, "--out", out)
+    assert (code, "Expected 4 simulated cases" in err, "found 3" in err) == (1, True, True)
+    assert len(list((out / "cases").iterdir())) == 3
+
+
 def test_evaluate_says_why_its_only_case_is_none(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
     shutil.copy(case / "BraTS_1_seg.nii.gz", case / "seg.nii.gz")
     code, _, err = say("evaluate", case, "--out", tmp_path / "t.csv", "--weights", weights)
@@ -889,11 +911,13 @@ def test_simulate_needs_a_folder(tmp_path: Path, say: Say) -> None:
 
 
 def test_simulated_seeds_meet_neither_each_other_nor_training() -> None:
-    seeds = [case_seed(seed, index) for seed in (0, 1, 2, 10**9) for index in (0, 1, 9_999)]
-    assert len(set(seeds)) == len(seeds)
-    largest_training_seed = (10**6 - 1) * 10**6 + 10**6 - 1
+    """As torch's generator of a CPU sees them."""
+    seeds = [case_seed(seed, index) % 2**32 for seed in (0, 1, 2, HIGHEST_SEED) for index in (0, 1, 9_999)]
+    assert sorted(set(seeds)) == seeds
+    draws = [torch.rand(3, generator=torch.Generator().manual_seed(seed)) for seed in (5, 5 + 2**32)]
+    assert torch.equal(*draws)  # else there is no need of all this
+    largest_training_seed = HIGHEST_TRAINING_SEED * SEEDS + SEEDS - 1
     assert largest_training_seed < min(seeds)
-    assert max(seeds) < 2**63
 
 
 def test_names_of_settings_and_presets_are_those_of_the_library() -> None:

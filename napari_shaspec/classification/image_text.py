@@ -129,7 +129,7 @@ def _read_image(path: Path, side: int) -> NDArray[np.float32]:
     try:
         with Image.open(path) as picture:
             grey = _grey(picture).resize((side, side), Image.Resampling.BOX)
-    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ShaSpecError(f"an image at {path}", str(error), "Correct the table or the file") from error
     scaled: NDArray[np.float32] = np.asarray(grey, np.float32) / 127.5 - 1
     return scaled

@@ -54,10 +54,13 @@ def read_recording(path: Path) -> NDArray[np.float32]:
     """
     try:
         with warnings.catch_warnings():
-            # Chunks with remarks of the program that recorded it.
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)
+            # Chunks with remarks of the program that recorded it are no matter; a download that was cut off is.
+            warnings.simplefilter("error", wavfile.WavFileWarning)
+            warnings.filterwarnings("ignore", "Chunk .* not understood", wavfile.WavFileWarning)
             rate, samples = wavfile.read(path)
-    except (OSError, ValueError, struct.error) as error:
+        if not samples.size:
+            raise ValueError("no sound")
+    except (OSError, ValueError, struct.error, UnboundLocalError, ZeroDivisionError, wavfile.WavFileWarning) as error:
         raise ShaSpecError(f"a WAV file at {path}", str(error), "Download the recording again") from error
     if rate != RATE_HZ or samples.ndim != 1 or samples.dtype != np.int16:
         raise ShaSpecError(

@@ -22,6 +22,7 @@ SIMULATED = "cases"
 """Folder of the simulated cases in that of the ablation."""
 
 CASES_SEED = 7
+CASES = 18
 
 
 class Kind(StrEnum):
@@ -55,7 +56,10 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
     variant: Annotated[
         list[str] | None, typer.Option(help="Run only this one, again for more; for a cluster that runs them at once.")
     ] = None,
-    cases: Annotated[int, typer.Option(help="Simulated cases; a third of them is kept aside.", min=3, max=999)] = 18,
+    cases: Annotated[
+        int | None,
+        typer.Option(help=f"Simulated cases, {CASES} if left out; a third of them is kept aside.", min=3, max=999),
+    ] = None,
     steps: Steps = None,
     widths: Widths = None,
     seed: Seed = None,
@@ -69,8 +73,8 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
     from napari_shaspec.training.ablation import Ablation, outcomes, run_variants, variants
     from napari_shaspec.training.ablation_tables import write_tables
     from napari_shaspec.training.presets import PRESETS
-    from napari_shaspec.training.splits import read_split, write_split
-    from napari_shaspec.training.train import SPLIT, Hardware
+    from napari_shaspec.training.splits import SPLIT, read_split, write_split
+    from napari_shaspec.training.train import Hardware
 
     chosen = preset or (Preset.SMALL if folder is None else Preset.MODERN)
     base = changed(PRESETS[chosen.value], steps=steps, widths=numbers(widths) if widths else None, seed=seed)
@@ -78,10 +82,16 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
     unknown = [name for name in variant or () if name not in known]
     if unknown:
         raise ShaSpecError(f"a variant out of {', '.join(known)}", unknown[0], "Correct the name")
+    if folder is None and split is not None:
+        raise ShaSpecError("a folder of cases to split", "none", "Give the folder, or leave the split out")
+    if folder is not None and cases is not None:
+        raise ShaSpecError("real cases or a number of simulated ones", "both", "Leave --cases or the folder out")
     make_folder(out)
     if folder is None:
-        found: Sequence[CaseFiles] = _simulated(out / SIMULATED, cases, base.model.voxel_mm[0])
-        aside = max(1, cases // 3)
+        count = CASES if cases is None else cases
+        _check_count(out / SIMULATED, count)
+        found: Sequence[CaseFiles] = _simulated(out / SIMULATED, count, base.model.voxel_mm[0])
+        aside = max(1, count // 3)
         if not (out / SPLIT).exists():
             write_split(([*found[:-aside]], [*found[-aside:]]), out / SPLIT)
     else:
@@ -101,6 +111,17 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
     for path in write_tables(Ablation(ablation), outcomes(known, out), out, title):
         say(f"Wrote {path}")
     typer.echo((out / f"{ablation}.md").read_text(encoding="utf-8"), nl=False)
+
+
+def _check_count(folder: Path, count: int) -> None:
+    """Refuse another number than at first once the cases are split, before more of them are simulated."""
+    from napari_shaspec.training.splits import SPLIT
+
+    there = len(list(folder.glob(f"SIM-{CASES_SEED}-*")))
+    if (folder.parent / SPLIT).exists() and there != count:
+        raise ShaSpecError(
+            f"{count} simulated cases in {folder}", str(there), "Give --cases as at first, or another folder"
+        )
 
 
 def _simulated(folder: Path, count: int, voxel_mm: float) -> Sequence[CaseFiles]:

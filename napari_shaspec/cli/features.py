@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from napari_shaspec.model.checkpoint import Checkpoint
 
 
+MOST = 2000
+"""Points of places, unless others are asked for: what t-SNE takes a minute for."""
+
+
 class PointsOf(StrEnum):
     """What a point is the features of."""
 
@@ -44,7 +48,9 @@ def features(  # noqa: PLR0913 (a command's options are its parameters)
             "places of a single case, else cases.",
         ),
     ] = None,
-    most: Annotated[int, typer.Option(min=6, help="Points at most; places are drawn by the seed.")] = 2000,
+    most: Annotated[
+        int | None, typer.Option(min=6, help=f"Points of places at most, drawn by the seed; {MOST} if left out.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Draws places, and begins t-SNE.")] = 0,
     table: Annotated[bool, typer.Option("--table", help="Also write PLOT.csv: every point.")] = False,
     report: Annotated[
@@ -79,13 +85,17 @@ def features(  # noqa: PLR0913 (a command's options are its parameters)
         check_output(path, (path.suffix,), overwrite=overwrite)
     found = [each for path in cases for each in find_cases(path)]
     points_of = points_of or (PointsOf.PLACES if len(found) == 1 else PointsOf.CASES)
+    if points_of is PointsOf.PLACES:
+        _check_most(most or MOST, found)
+    elif most is not None:
+        raise ShaSpecError("points of places to draw", "those of cases, which are all shown", "Leave --most out")
     checkpoint = load_weights(weights)
     measured = [_measured(checkpoint, files, device, precision) for files in found]
     if points_of is PointsOf.CASES:
         groups = [over_brain(each) for each in measured]
         sources = [_Source(each.name) for each in measured]
     else:
-        drawn = [draw_places(each, most // len(measured), seed) for each in measured]
+        drawn = [draw_places(each, (most or MOST) // len(measured), seed) for each in measured]
         groups = [at_places(each, places) for each, places in zip(measured, drawn, strict=True)]
         sources = [
             _Source(each.name, (float(x), float(y), float(z)))
@@ -106,6 +116,15 @@ def features(  # noqa: PLR0913 (a command's options are its parameters)
     typer.echo(f"{len(made.placed)} points, {made.describe()}")
     for path in (plot, *beside):
         typer.echo(f"Wrote {path}")
+
+
+def _check_most(most: int, cases: Sequence[CaseFiles]) -> None:
+    """Refuse what cannot be kept: each case has at least a point of each kind for each of its modalities."""
+    fewest = len(cases) * len(ENCODED) * max(len(files.images) for files in cases)
+    if most < fewest:
+        raise ShaSpecError(
+            f"at least {fewest} points for {len(cases)} cases", f"{most}", "Give a larger --most, or fewer cases"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from napari_shaspec.volume import Case
 
 FIRST_SEED = 10**12
-"""Training counts its seeds from its own seed times 10**6: below a training seed of a million the two never meet."""
+"""On a CPU torch looks at 32 bits of it, which makes it 3,567,587,328: above all seeds of training, which counts from a
+million times its own seed (`training_options.HIGHEST_SEED`)."""
+
+HIGHEST_SEED = 72_736
+"""Beyond it those 32 bits begin anew."""
 
 SEEDS_APART = 10**4
 """The most cases of one seed."""
@@ -38,7 +42,7 @@ class Settings(StrEnum):
 def simulate(
     count: Annotated[int, typer.Option(help="Number of cases.", min=1, max=SEEDS_APART)],
     seed: Annotated[
-        int, typer.Option(help="Makes the same cases again; none of them is ever trained on.", min=0, max=10**9)
+        int, typer.Option(help="Makes the same cases again; none of them is ever trained on.", min=0, max=HIGHEST_SEED)
     ],
     out: Annotated[Path, typer.Option(help="Folder for the cases; made if it does not exist.")],
     settings: Annotated[

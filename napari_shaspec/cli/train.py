@@ -93,7 +93,8 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     from napari_shaspec.io.cases import find_cases
     from napari_shaspec.model.shaspec import ShaSpec
     from napari_shaspec.training.config import continued
-    from napari_shaspec.training.train import Hardware
+    from napari_shaspec.training.export import begun_with
+    from napari_shaspec.training.train import LAST, Hardware
     from napari_shaspec.training.train import train as run
 
     subset = parse_subset(dedicated) if dedicated else frozenset()
@@ -102,10 +103,13 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     begin = load_weights(None if start == "bundled" else Path(start)) if start else None
     if begin is not None and isinstance(begin.model, ShaSpec):
         base = continued(base, begin.model.config)
+    # What followed from the number of steps at the first start stays, whatever their number is now.
+    first = begun_with(out / LAST) if resume and (out / LAST).is_file() else {}
     config = changed(
         base,
         steps=steps,
-        all_steps=all_steps,
+        all_steps=first.get("all_steps") if all_steps is None else all_steps,
+        warmup_steps=first.get("warmup_steps"),
         seed=seed,
         widths=numbers(widths) if widths else None,
         patch=sides,

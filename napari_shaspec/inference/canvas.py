@@ -103,7 +103,7 @@ class Canvas:
         Parameters
         ----------
         sure
-            The peak that a piece of tumour must reach in some region, 0.5 to 1.
+            The peak that a piece of tumour must reach in some region, 0.5 to 1, or 0: then nothing is asked of it.
         sure_each
             The peak that a piece of each region must reach there, 0.5 to 1, or 0: then nothing is asked of it.
         """

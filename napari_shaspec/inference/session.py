@@ -229,8 +229,8 @@ class Session:
 
     def _doubted(self, canvas: Canvas, stage: str, total: int) -> Iterator[TileResult]:
         """What changes when the picture is complete: whether a piece is sure anywhere cannot be seen before."""
-        sure = self._procedure.sure
-        box = canvas.doubt(sure, self._procedure.sure_each) if sure is not None else None
+        sure, each = self._procedure.sure, self._procedure.sure_each
+        box = canvas.doubt(sure or 0, each) if sure is not None or any(each) else None
         if box is not None:
             place, probabilities = canvas.on_source(box)
             yield TileResult(place, self._procedure.judged(probabilities), stage, total, total)

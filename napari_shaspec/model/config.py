@@ -11,6 +11,9 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Region
 
+WIDEST = 2**14
+"""Channels of a level at most; no U-Net has as many, and a file that asks for more is damaged."""
+
 Choice = TypeVar("Choice", bound=StrEnum)
 Config = TypeVar("Config")
 
@@ -97,14 +100,14 @@ class ModelConfig:
         object.__setattr__(self, "normalisation", _member(Normalisation, self.normalisation))
         each = self.sure_each
         sure_of_each = len(each) in (0, len(self.outputs)) and all(sure == 0 or 0.5 < sure < 1 for sure in each)
-        widths = len(self.widths) > 1 and all(map(_is_count, self.widths))
+        widths = len(self.widths) > 1 and all(_is_count(width) and width <= WIDEST for width in self.widths)
         stem = _is_count(self.stem_convolutions)
         sure = self.sure is None or 0.5 < self.sure < 1
         conditions = (
             ("two or three spatial dimensions", self.spatial_dims, self.spatial_dims in (2, 3)),
             ("one or more modalities, each named once, without a dot", self.modalities, _are_names(self.modalities)),
             ("one or more outputs, each named once, without a dot", self.outputs, _are_names(self.outputs)),
-            ("two or more levels of positive width", self.widths, widths),
+            (f"two or more levels of 1 to {WIDEST} channels", self.widths, widths),
             ("one or more input channels", self.in_channels, _is_count(self.in_channels)),
             ("one or more convolutions at full resolution", self.stem_convolutions, stem),
             ("a positive finest voxel size and a coarsest, not below it", self.voxel_mm, _is_range(self.voxel_mm)),

@@ -19,8 +19,8 @@ from napari_shaspec.model.config import Substitution
 from napari_shaspec.model.objective import ALPHA, BETA, AlignmentLoss
 from napari_shaspec.training.config import TrainConfig, differences
 from napari_shaspec.training.export import WEIGHTS
-from napari_shaspec.training.splits import read_split, split_cases, write_split
-from napari_shaspec.training.train import LAST, SPLIT, Hardware, train
+from napari_shaspec.training.splits import SPLIT, read_split, split_cases, write_split
+from napari_shaspec.training.train import LAST, Hardware, train
 
 GRID = (0.0, 0.02, 0.1, 0.5, 0.7, 1.0)
 """The values of alpha and beta that the paper tried, the other one being at its best."""

@@ -8,8 +8,9 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning
@@ -89,8 +90,14 @@ class ExportWeights(Callback):
             "scored": self.scored,
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Taken up by a resumed run, which has to be told the same as the one that it goes on with."""
+    def check(self, state_dict: Mapping[str, Any]) -> None:
+        """Refuse to resume what was begun in another way, before anything of it is taken up.
+
+        Raises
+        ------
+        ShaSpecError
+            If this start was told anything else than the one that it goes on with, but for its end.
+        """
         provenance = state_dict["provenance"]
         before = provenance["train_config"]
         for name, (first, now) in differences(before, self.provenance["train_config"]).items():
@@ -107,17 +114,29 @@ class ExportWeights(Callback):
                     f"{now or 'none'}",
                     "Give the same folder of cases and the same split, or begin a new run in another folder",
                 )
-        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
-        self.scored = state_dict.get("scored", state_dict["step"])  # older runs did not keep it: taken for scored
-        steps = self.provenance["train_config"]["steps"]
-        if self.scored < state_dict["step"] >= steps:
+        # A step has as many batches as there are processes: with others, some would be trained on twice, or never.
+        first, now = (each.get("processes", 1) for each in (provenance, self.provenance))
+        if first != now:
+            raise ShaSpecError(
+                f"to resume on as many devices as at the first start, {first}",
+                f"{now}",
+                "Give the same --devices and --nodes, or begin a new run in another folder",
+            )
+        scored, steps = _scored(state_dict), self.provenance["train_config"]["steps"]
+        if scored < state_dict["step"] >= steps:
             # Nothing would be left to train, so nothing scored either, and what was learned since would be lost.
             raise ShaSpecError(
                 f"more than the {state_dict['step']} steps that the run has made, because its weights were last "
-                f"scored at step {self.scored}",
+                f"scored at step {scored}",
                 f"{steps}",
                 "Give a few more steps: the last one is scored",
             )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Taken up by a resumed run that has been checked."""
+        provenance = state_dict["provenance"]
+        before = provenance["train_config"]
+        self.best, self.seconds, self.scored = state_dict["best"], state_dict["seconds"], _scored(state_dict)
         # The header tells of every start: another commit or another number of steps makes other weights.
         start = {name: value for name, value in provenance.items() if name in {"command", "commit"}}
         start |= {"steps": before["steps"], "until": state_dict["step"]}
@@ -126,6 +145,23 @@ class ExportWeights(Callback):
         self.provenance.pop("started_from", None)
         if "started_from" in provenance:
             self.provenance["started_from"] = provenance["started_from"]
+
+
+def _scored(state_dict: Mapping[str, Any]) -> int:
+    """The last step that was scored; older runs did not keep it: the last one is taken for it."""
+    return int(state_dict.get("scored", state_dict["step"]))
+
+
+def begun_with(path: Path) -> dict[str, Any]:
+    """The configuration (`TrainConfig.to_dict`) that a run was last started with.
+
+    Raises
+    ------
+    ShaSpecError
+        If its state cannot be read.
+    """
+    config: dict[str, Any] = _state(AtomicCheckpoints().load_checkpoint(path))["provenance"]["train_config"]
+    return config
 
 
 def rising_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -143,7 +179,40 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     Lightning would write it into the folder of temporary files, and moving is copying where that is another disk: a run
     that is killed meanwhile would have nothing left to go on from.
+
+    Parameters
+    ----------
+    check
+        Called with the state of `ExportWeights` before any of the state is used: Lightning would fill the network
+        first, and end in a list of sizes that do not match.
     """
+
+    def __init__(self, check: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+        super().__init__()
+        self._check = check
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: bool | None = False
+    ) -> dict[str, Any]:
+        """See `TorchCheckpointIO`; the file is a run's own, in a folder that the user named as such.
+
+        Raises
+        ------
+        ShaSpecError
+            If it cannot be read, or does not pass the check.
+        """
+        try:
+            checkpoint = super().load_checkpoint(Path(path), map_location, weights_only)
+            state = _state(checkpoint)
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+            raise ShaSpecError(
+                f"the state of a run at {path}",
+                f"what cannot be read ({type(error).__name__})",
+                "Begin a new run in another folder, with --start and the weights that this one has left",
+            ) from error
+        if self._check is not None:
+            self._check(state)
+        return checkpoint
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
@@ -155,18 +224,25 @@ class AtomicCheckpoints(TorchCheckpointIO):
             torch.save(checkpoint, beside)
 
 
+def _state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What `ExportWeights` has put into Lightning's file."""
+    state: dict[str, Any] = checkpoint["callbacks"][ExportWeights.__qualname__]
+    return state
+
+
 def split_hash(training: Iterable[str], validation: Iterable[str]) -> str:
     """The same for the same names of cases, in whatever order."""
     return hashlib.sha256(json.dumps([sorted(training), sorted(validation)]).encode()).hexdigest()
 
 
-def provenance(
+def provenance(  # noqa: PLR0913 (everything that a reader must know)
     config: TrainConfig,
     command: str,
     data: str,
     device: torch.device,
     start: Checkpoint | None = None,
     split: str = "",
+    processes: int = 1,
 ) -> dict[str, Any]:
     """What a reader of the weights must know to make them again; of what they started from, all that its file tells."""
     begun = {"started_from": {"sha256": start.sha256, "training": start.training}} if start is not None else {}
@@ -179,6 +255,7 @@ def provenance(
         "torch": torch.__version__,
         "train_config": config.to_dict(),
         **({"split": split} if split else {}),
+        **({"processes": processes} if processes > 1 else {}),
         **begun,
     }
 

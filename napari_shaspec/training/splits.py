@@ -19,6 +19,9 @@ from napari_shaspec.io.text import write_text
 TRAIN, VALIDATION = "train", "validation"
 """The two entries of the file, each a list of case names."""
 
+SPLIT = "split.json"
+"""Its file in the folder of a run."""
+
 Split = tuple[list[CaseFiles], list[CaseFiles]]
 """Cases to train on, and cases to validate on."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,12 +41,10 @@ from napari_shaspec.training.export import (
 from napari_shaspec.training.loading import Batches
 from napari_shaspec.training.module import ShaSpecTraining
 from napari_shaspec.training.pictures import SubsetPictures
-from napari_shaspec.training.splits import Split, read_split, split_cases, write_split
+from napari_shaspec.training.splits import SPLIT, Split, read_split, split_cases, write_split
 
 LAST = "last.ckpt"
 """Lightning's own file in the run's folder: it resumes the run, and is opened by nothing else."""
-
-SPLIT = "split.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +153,8 @@ def train(  # noqa: PLR0913 (what the command line passes on)
         raise ShaSpecError(f"a run to resume in {out}", f"no {LAST}", "Start it without --resume")
     if not resume and last.exists():
         raise ShaSpecError(f"an empty folder at {out}", "an earlier run", "Resume it, or choose another folder")
+    if not cases:
+        import_module("nilearn")  # which simulates, in another process, from where nobody could tell what is missing
     if not cases and config.steps * processes >= HELD_OUT_FIRST:
         raise ShaSpecError(
             f"fewer than {HELD_OUT_FIRST} simulated batches, after which those of validation begin",
@@ -169,7 +170,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
             "Start from weights that this command has written, and change nothing of the network but for wider levels",
         )
     chosen = choose_device(hardware.device)
-    numbered = ":" in hardware.device  # as cuda:1
+    numbered = chosen.type != "cpu" and ":" in hardware.device  # as cuda:1; cpu:0 is the CPU
     if numbered and processes > 1:
         raise ShaSpecError(
             "the kind of device to train on several of them", hardware.device, f"Give {chosen.type}, without a number"
@@ -190,7 +191,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     in_fast_layout(module.model)
     data = "real cases" if cases else "simulated cases"
     names = split_hash(*([files.name for files in part] for part in parts)) if parts else ""
-    told = provenance(config, command, data, chosen, start, names)
+    told = provenance(config, command, data, chosen, start, names, processes)
     export = ExportWeights(out, told, "" if cases else SIMULATED_STATEMENT)
     trainer = lightning.Trainer(
         default_root_dir=out,
@@ -216,7 +217,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
         logger=_loggers(out),
-        plugins=[AtomicCheckpoints()],
+        plugins=[AtomicCheckpoints(export.check)],
         gradient_clip_val=config.gradient_clip or None,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

@@ -179,6 +179,13 @@ def test_missing_and_foreign_recordings_are_refused(tmp_path: Path) -> None:
         read_av_mnist(tmp_path)
     with pytest.raises(ShaSpecError, match="at 16000 Hz"):
         read_recording(tmp_path / "0_theo_1.wav")
-    (tmp_path / "no.wav").write_bytes(b"RIFF")
-    with pytest.raises(ShaSpecError, match="a WAV file"):
-        read_recording(tmp_path / "no.wav")
+    wavfile.write(tmp_path / "whole.wav", 8000, np.arange(3000, dtype=np.int16))
+    whole = (tmp_path / "whole.wav").read_bytes()
+    assert len(read_recording(tmp_path / "whole.wav")) == 3000
+    remarks = b"LIST" + (4).to_bytes(4, "little") + b"note"
+    (tmp_path / "whole.wav").write_bytes(whole + remarks)
+    assert len(read_recording(tmp_path / "whole.wav")) == 3000
+    for damaged in (b"RIFF", whole[: len(whole) // 2], whole[:36], whole[:44], whole[:22] + b"\0\0" + whole[24:]):
+        (tmp_path / "no.wav").write_bytes(damaged)
+        with pytest.raises(ShaSpecError, match="a WAV file"):
+            read_recording(tmp_path / "no.wav")

@@ -97,7 +97,12 @@ def test_a_damaged_image_is_our_error(tmp_path: Path) -> None:
     content[46:50] = b"\xff\xff\xff\xff"  # how many colours the palette has
     (tmp_path / "a.bmp").write_bytes(content)
     Image.fromarray(np.full((SIDE, SIDE), np.nan, np.float32)).save(tmp_path / "b.tiff")
-    for name in ("a.bmp", "b.tiff"):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "c.png")  # in more than one piece
+    content = bytearray((tmp_path / "c.png").read_bytes())
+    content[content.rindex(b"IDAT") : content.rindex(b"IDAT") + 4] = b"\1\2\3\4"
+    (tmp_path / "c.png").write_bytes(content)
+    for name in ("a.bmp", "b.tiff", "c.png"):
         (tmp_path / "t.csv").write_text(f"image,report,label\n{name},heart,0\n")
         with pytest.raises(ShaSpecError, match="an image at"):
             read_studies(tmp_path, tmp_path / "t.csv", SIDE)

@@ -121,6 +121,8 @@ def test_5_pieces_that_are_sure_nowhere_are_taken_back_at_the_end(
     assert before.max() > 0.6
     assert 0.4 < painted.max() < 0.5
     np.testing.assert_array_equal(painted, session.predict().probabilities)
+    monkeypatch.setattr(type(engine), "config", replace(config, sure=None, sure_each=(0.7,) * 3))
+    assert Session(engine.model, case, engine=engine).predict().probabilities.max() < 0.5
     monkeypatch.setattr(type(engine), "config", config)
     np.testing.assert_array_equal(before, Session(engine.model, case, engine=engine).predict().probabilities)
 

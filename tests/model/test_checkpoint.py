@@ -252,7 +252,7 @@ def test_an_absurd_configuration_takes_no_memory(rewrite: Callable[..., Path]) -
         ("[" * 100_000, "a readable 'config' entry"),
         ("[4, 8]", "named values in 'config'"),
         ('{"depth": 3}', "a ShaSpec model configuration"),
-        ('{"widths": "many"}', "two or more levels of positive width"),
+        ('{"widths": "many"}', "two or more levels of 1 to 16384 channels"),
         ('{"widths": 8}', "a ShaSpec model configuration"),
         ('{"spatial_dims": 7}', "two or three spatial dimensions"),
         ('{"voxel_mm": [2]}', "a positive finest voxel size"),

@@ -274,3 +274,9 @@ def test_the_configuration_chooses_what_stands_in() -> None:
     first, second, third = logits.values()
     assert not torch.allclose(first, second)
     assert not torch.allclose(second, third)
+
+
+@pytest.mark.parametrize("name", ["type", "training", "forward"])
+def test_names_that_torch_needs_itself_are_refused(name: str) -> None:
+    with pytest.raises(ShaSpecError, match="names of modalities that torch leaves free"):
+        ShaSpec(ModelConfig(modalities=(name, "b"), widths=(2, 2)))

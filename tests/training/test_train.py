@@ -7,17 +7,22 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
+import lightning
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from napari_shaspec.cli.app import run as run_command
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.modalities import Modality
@@ -275,14 +280,69 @@ def test_what_a_run_learned_from_may_not_change_when_it_is_resumed(config: Train
     def exported(**told: object) -> ExportWeights:
         return ExportWeights(tmp_path, {"train_config": config.to_dict(), **told}, "")
 
-    state = exported(data="real cases", split="a", started_from={"sha256": "of the first"}).state_dict()
-    same = exported(data="real cases", split="a", started_from={"sha256": "of another"})
+    state = exported(data="real cases", split="a", started_from={"sha256": "of the first"}, processes=2).state_dict()
+    same = exported(data="real cases", split="a", started_from={"sha256": "of another"}, processes=2)
+    same.check(state)
     same.load_state_dict(state)
     assert same.provenance["started_from"] == {"sha256": "of the first"}  # whose weights the run goes on with
     with pytest.raises(ShaSpecError, match="the data of the first start, real cases, found simulated cases"):
-        exported(data="simulated cases").load_state_dict(state)
+        exported(data="simulated cases").check(state)
     with pytest.raises(ShaSpecError, match="the split of the first start, a, found b"):
-        exported(data="real cases", split="b").load_state_dict(state)
+        exported(data="real cases", split="b").check(state)
+    with pytest.raises(ShaSpecError, match="as many devices as at the first start, 2, found 1"):
+        exported(data="real cases", split="a").check(state)
+
+
+def test_another_network_or_a_damaged_state_is_one_clear_error(tmp_path: Path, config: TrainConfig) -> None:
+    """Before Lightning fills the network, which ends in a list of sizes."""
+    wider = replace(config, model=replace(config.model, widths=(4, 8, 32)))
+    export = ExportWeights(tmp_path, {"train_config": wider.to_dict()}, "")
+    AtomicCheckpoints().save_checkpoint({"callbacks": {"ExportWeights": export.state_dict()}}, tmp_path / "last.ckpt")
+    with pytest.raises(ShaSpecError, match="to resume with model"):
+        train(config, tmp_path, device="cpu", resume=True, progress=False)
+    for content in (b"", b"no pickle", (tmp_path / "last.ckpt").read_bytes()[:300]):
+        (tmp_path / "last.ckpt").write_bytes(content)
+        with pytest.raises(ShaSpecError, match="the state of a run at"):
+            train(config, tmp_path, device="cpu", resume=True, progress=False)
+
+
+@pytest.mark.parametrize(("first", "then"), [("--steps 40", "--steps 80"), ("--steps 400", "--steps 100")])
+def test_what_followed_from_the_number_of_steps_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, then: str
+) -> None:
+    """A run is brought to an end early, or goes on longer, by ``--steps`` alone."""
+    module = import_module("napari_shaspec.training.train")
+    asked = Mock(return_value=tmp_path / "weights")
+    monkeypatch.setattr(module, "train", asked)
+    command = ["train", "--preset", "modern", "--out", str(tmp_path)]
+    assert run_command([*command, *first.split()]) == 0
+    begun = asked.call_args.args[0]
+    export = ExportWeights(tmp_path, {"train_config": begun.to_dict()}, "")
+    AtomicCheckpoints().save_checkpoint({"callbacks": {"ExportWeights": export.state_dict()}}, tmp_path / "last.ckpt")
+    assert run_command([*command, *then.split(), "--resume"]) == 0
+    resumed = asked.call_args.args[0]
+    assert resumed.steps != begun.steps
+    ExportWeights(tmp_path, {"train_config": resumed.to_dict()}, "").check(export.state_dict())
+    assert run_command([*command, *then.split(), "--all-steps", "1", "--resume"]) == 0
+    with pytest.raises(ShaSpecError, match="to resume with all_steps"):
+        ExportWeights(tmp_path, {"train_config": asked.call_args.args[0].to_dict()}, "").check(export.state_dict())
+
+
+def test_the_first_cpu_is_the_cpu(tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Mock(side_effect=KeyboardInterrupt)
+    monkeypatch.setattr(lightning, "Trainer", made)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, device="cpu:0", progress=False)
+    assert (made.call_args.kwargs["accelerator"], made.call_args.kwargs["devices"]) == ("cpu", 1)
+
+
+def test_a_missing_simulator_is_told_at_once(
+    tmp_path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "nilearn", None)
+    assert run_command(["train", "--preset", "quick", "--out", str(tmp_path / "run")]) == 1
+    assert 'pip install "napari-shaspec[train]"' in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_hash_of_a_split_is_that_of_its_names() -> None:
