@@ -423,8 +423,16 @@ def test_feature_layers_come_go_and_follow(loaded: ShaSpecWidget, qtbot: QtBot) 
         patient = (session.fine_grid.affine @ working)[:3]
         np.testing.assert_allclose(shared.data_to_world(place)[::-1], patient, atol=1e-4)
     own = np.asarray(shared.data).copy()
+    # Which image stands first does not change, nor are labels and maps parted by labels that are kept.
+    for layer in loaded.layers.candidates():
+        layer.visible = True
+    edited = loaded.overlay.layer
+    edited.data_setitem((np.array([0]), np.array([0]), np.array([0])), 4 if edited.data[0, 0, 0] != 4 else 1)
+    order = [layer.name for layer in viewer.layers]
     click(loaded, "available_t1", qtbot)
+    assert [layer.name for layer in viewer.layers] == [*order, "ShaSpec labels (edited)"]
     qtbot.waitUntil(lambda: loaded.features.maps[Modality.T1].name == "shared T1 (stand-in)", timeout=LONG_MS)
+    assert [viewer.layers[0].name, viewer.layers[1].name] == ["FLAIR", "ShaSpec labels"]
     assert not np.array_equal(loaded.features.maps[Modality.T1].data, own)
     # Zoom, place and the grid's own button are the user's, even when there are fewer maps.
     viewer.scene.camera.zoom, viewer.scene.camera.center = 12.0, (0.0, 7.0, 9.0)
@@ -436,7 +444,7 @@ def test_feature_layers_come_go_and_follow(loaded: ShaSpecWidget, qtbot: QtBot) 
     assert (viewer.scene.camera.zoom, viewer.scene.camera.center) == (12.0, (0.0, 7.0, 9.0))
     assert not viewer.canvas.grid.enabled
     click(loaded, "show_features", qtbot)
-    assert [layer.name for layer in viewer.layers] == before
+    assert [layer.name for layer in viewer.layers] == [*before[:-1], "ShaSpec labels (edited)", before[-1]]
     assert not viewer.canvas.grid.enabled
 
 
