@@ -37,7 +37,7 @@ NAMES = {
         T1_no_gd.nii.gz  T1_noncontrast.nii.gz  t1_non-contrast.nii.gz  T1_unenhanced.nii.gz  t1_nativ.nii.gz
         T1_bias_field_corrected.nii.gz  T1_sin_contraste.nii.gz  T1_ohne_Kontrastmittel.nii.gz  T1_cor.nii.gz
         T1 precontrast.nii.gz  T1_ohne_KM.nii.gz  T1_o_KM.nii.gz  T1 -C.nii.gz  AX T1 C-.nii.gz  AX_T1_C-.nii.gz
-        T1W_C-.nii  T1-C-.nii  T1C-.nii  T1 FSE C-.nii.gz
+        T1W_C-.nii  T1-C-.nii  T1C-.nii  T1 FSE C-.nii.gz  T1 C- axial.nii.gz  SE_T1_FLAIR.nii.gz
         T1_vor_KM.nii.gz  before_contrast_T1.nii.gz  T1_sans_gado.nii.gz  t1_mprage_sag_p2_iso.nii.gz
         MPRAGE.nii.gz  AX_T1_SE.nii.gz  T1_FSPGR.nii.gz  SAG_BRAVO.nii.gz  Ax T1 FLAIR.nii.gz
         patient_post_op_t1.nii.gz  patient_postop_T1w.nii.gz  t1_preop.nii.gz  T1_post_processed.nii.gz
@@ -54,6 +54,8 @@ NAMES = {
         sub-01_ce-GADOLINIUM_T1w.nii.gz  sub-01_ce-clariscan_run-2_T1w.nii.gz  sub-01_ses-preop_ce-gd_T1w.nii.gz
         sub-01_acq-postcontrast_T1w.nii.gz  sub-01_T1c.nii.gz  sub-01-t1c.nii.gz  T1C.nii.gz  CT1.nii.gz
         CT1_r2s_bet_reg.nii.gz  AX_T1_POST.nii.gz  t1_gd.nii.gz  T1 MPRAGE +C.nii.gz  T1+C.nii.gz  t1_c.nii.gz
+        P01--T1C--2020.nii.gz  T1C--brain.nii.gz  P1_T1c-_brain.nii.gz  T1c- axial.nii.gz  site-C-_t1ce.nii.gz
+        hospital_c-_t1c.nii
         T1 C+.nii.gz  T1-CE.nii.gz  T1wCE.nii.gz  ce_T1.nii.gz  GdT1.nii.gz  T1_KM.nii.gz  t1_space_sag_mKM.nii.gz
         T1_mit_KM.nii.gz  post contrast.nii.gz  T1 post contrast.nii.gz  T1_postcontrast.nii.gz  postcontrast.nii.gz
         T1_with_contrast.nii.gz  T1_contrast-enhanced.nii.gz  T1POST.nii.gz  AXT1POST.nii.gz  MPRAGE_GD.nii.gz

@@ -89,7 +89,7 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
     make_folder(out)
     if folder is None:
         count = CASES if cases is None else cases
-        _check_count(out / SIMULATED, count)
+        _check_count(out / SPLIT, count)
         found: Sequence[CaseFiles] = _simulated(out / SIMULATED, count, base.model.voxel_mm[0])
         aside = max(1, count // 3)
         if not (out / SPLIT).exists():
@@ -113,14 +113,14 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
     typer.echo((out / f"{ablation}.md").read_text(encoding="utf-8"), nl=False)
 
 
-def _check_count(folder: Path, count: int) -> None:
-    """Refuse another number than at first once the cases are split, before more of them are simulated."""
-    from napari_shaspec.training.splits import SPLIT
+def _check_count(split: Path, count: int) -> None:
+    """Refuse another number than at first: those of a split alone take part."""
+    from napari_shaspec.training.splits import split_names
 
-    there = len(list(folder.glob(f"SIM-{CASES_SEED}-*")))
-    if (folder.parent / SPLIT).exists() and there != count:
+    first = sum(map(len, split_names(split))) if split.exists() else count
+    if first != count:
         raise ShaSpecError(
-            f"{count} simulated cases in {folder}", str(there), "Give --cases as at first, or another folder"
+            f"--cases {first}, as at first", f"{count}", "Give that number, or another folder for the runs"
         )
 
 

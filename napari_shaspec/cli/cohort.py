@@ -92,7 +92,6 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
         check_no_stranger([path for files in left for path in job.outputs(files).files()], [table.path])
         try:
             if left:
-                table.begin(files.name for files in left)
                 client = local_client(workers) if workers is not None else remote_client(str(scheduler))
                 threads = None if workers is None else torch_threads(workers)
                 with _reporting() as progress, client as connected:

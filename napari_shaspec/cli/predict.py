@@ -25,7 +25,7 @@ from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, staged
 from napari_shaspec.io.outputs import LabelForm, Outputs
-from napari_shaspec.io.report import file_sha256, is_report, read_report
+from napari_shaspec.io.report import file_sha256, read_report, writes_report
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region, masks_to_labels, volumes_ml
 
@@ -98,7 +98,7 @@ def predict(  # noqa: PLR0913 (a command's options are its parameters)
     from napari_shaspec.io.nifti import check_no_stranger
 
     outputs = Outputs(out, convention, probabilities, report)
-    outputs = replace(outputs, report=report or is_report(outputs.report_path()))  # one of other labels is no report
+    outputs = replace(outputs, report=writes_report(outputs))
     thresholds = thresholds_of(threshold)
     outputs.check(overwrite=overwrite)
     if overlay is not None:
@@ -133,8 +133,7 @@ def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: boo
 
     report = read_report(path)
     outputs = Outputs(out, LabelForm(report.labels), probabilities=False, report=False)
-    if overwrite or outputs.report_path().resolve() != path.resolve():
-        outputs = replace(outputs, report=is_report(outputs.report_path()))
+    outputs = replace(outputs, report=writes_report(outputs))
     outputs.check(overwrite=overwrite)
     images = {}
     for modality, (name, sha256) in report.images.items():
@@ -243,9 +242,7 @@ def _write(
     with staged([overlay] if overlay is not None else [], overwrite=overwrite) as places:
         if overlay is not None:
             _write_picture(run.case, labels, places[overlay])
-        # Made again beside the report that describes them, it stays.
-        told = None if not overwrite and not outputs.report and is_report(outputs.report_path()) else report
-        files = export(outputs, grid, labels, prediction.probabilities, told, overwrite=overwrite)
+        files = export(outputs, grid, labels, prediction.probabilities, report, overwrite=overwrite)
     _show_volumes(volumes_ml(masks, grid.voxel_volume_mm3), report.confidence)
     for path in (*files, *([overlay] if overlay is not None else [])):
         typer.echo(f"Wrote {path}")

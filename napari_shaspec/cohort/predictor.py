@@ -132,10 +132,10 @@ class Predictor(WorkerPlugin):
         ShaSpecError
             If the case cannot be read, or the labels cannot be written.
         """
-        from napari_shaspec.inference.export import describe, export, writes_report
+        from napari_shaspec.inference.export import describe, export
         from napari_shaspec.inference.session import Session
         from napari_shaspec.inference.smoothing import Postprocessing
-        from napari_shaspec.io.report import file_sha256
+        from napari_shaspec.io.report import file_sha256, writes_report
 
         began = time.perf_counter()
         images = fingerprint(files.images)  # before they are read: what replaces them meanwhile is another image

@@ -99,7 +99,7 @@ def run_cohort(
     """
     client.register_plugin(predictor, name=PLUGIN)
     began, failed = time.monotonic(), 0
-    for done, row in enumerate(_rows(cases, client, predictor.job), 1):
+    for done, row in enumerate(_rows(cases, client, predictor.job, table.begin), 1):
         failed += bool(row.error)
         table.add(row)
         if progress is not None:
@@ -107,7 +107,7 @@ def run_cohort(
             progress(Progress(done, len(cases), failed, each * (len(cases) - done)))
 
 
-def _rows(cases: Sequence[CaseFiles], client: Client, job: Job) -> Iterator[Row]:
+def _rows(cases: Sequence[CaseFiles], client: Client, job: Job, begin: Callable[[str], object]) -> Iterator[Row]:
     """Never more cases at the workers than these have threads: one that dies takes nothing with it but its own case."""
     waiting = deque(cases)
     running: dict[Future[Row], tuple[CaseFiles, float]] = {}
@@ -116,6 +116,7 @@ def _rows(cases: Sequence[CaseFiles], client: Client, job: Job) -> Iterator[Row]
             free = _threads(client) - len(running)
             for _ in range(min(free, len(waiting))):
                 files = waiting.popleft()
+                begin(files.name)
                 future = client.submit(predict_here, files, pure=False, retries=0)
                 running[future] = files, time.monotonic()
             done = _finished(running) if running else []

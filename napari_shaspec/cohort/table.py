@@ -11,8 +11,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -102,6 +104,8 @@ def fingerprint(images: Mapping[Modality, Path]) -> str:
 class CohortTable:
     """Rows by case in a CSV file that is complete at any moment; leaving the context writes the last ones.
 
+    Beside it lies, while a run goes on or after it was killed, a list of the cases that were handed to a worker.
+
     Parameters
     ----------
     path
@@ -118,6 +122,8 @@ class CohortTable:
         self.rows = {row.case: row for row in read_rows(path)} if path.exists() else {}
         self._writing_seconds = 0.0
         self._written = 0.0
+        self._journal = path.with_suffix(".begun")
+        self._begun = {name for name in _names(self._journal) if not self._is_as_written(name)}
 
     def __enter__(self) -> CohortTable:
         self.save()  # a folder that cannot be written is known before the first case
@@ -127,16 +133,17 @@ class CohortTable:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.save()
+        if not self._begun:
+            self._journal.unlink(missing_ok=True)
 
-    def begin(self, names: Iterable[str]) -> None:
-        """These cases are about to be predicted again: a label map there may be replaced before its row is.
+    def begin(self, name: str) -> None:
+        """Note that a case is handed to a worker: its label map may be replaced before its row is on the disk.
 
-        So a row tells no longer what the map has to be; after a kill `was_edited` asks the map itself.
+        After a kill in between, `was_edited` asks the map itself.
         """
-        for name in names:
-            if name in self.rows:
-                self.rows[name] = replace(self.rows[name], labels_sha256="")
-        self.save()
+        self._begun.add(name)
+        with self._journal.open("a", encoding="ascii") as file:
+            file.write(json.dumps(name) + "\n")
 
     def add(self, row: Row) -> None:
         """Put a row in the place of the case's older one; on the disk now, or soon.
@@ -148,6 +155,7 @@ class CohortTable:
             error = row.error if OF_BEFORE in row.error else f"{row.error} {OF_BEFORE}"
             row = replace(row, error=error, labels=before.labels, labels_sha256=before.labels_sha256)
         self.rows[row.case] = row
+        self._begun.discard(row.case)
         if time.monotonic() - self._written >= self._writing_seconds / REWRITING_SHARE:
             self.save()
 
@@ -190,7 +198,24 @@ class CohortTable:
             return False
         if row is None or not row.labels_sha256:
             return not is_written_here(labels)
-        return file_sha256(labels) != row.labels_sha256
+        # Of a run that was killed before the row was on the disk, or of a task that nobody could stop any more.
+        replaced = files.name in self._begun and is_written_here(labels)
+        return file_sha256(labels) != row.labels_sha256 and not replaced
+
+    def _is_as_written(self, name: str) -> bool:
+        row = self.rows.get(name)
+        labels = self.path.with_name(row.labels) if row is not None and row.labels else None
+        return labels is not None and labels.is_file() and file_sha256(labels) == (row.labels_sha256 if row else "")
+
+
+def _names(journal: Path) -> list[str]:
+    """Of the cases that a run has begun and not brought to an end; a line that was cut off is none."""
+    names = []
+    with suppress(OSError, UnicodeDecodeError):
+        for line in journal.read_text(encoding="ascii").splitlines():
+            with suppress(ValueError):
+                names.append(str(json.loads(line)))
+    return names
 
 
 def read_rows(path: Path) -> list[Row]:

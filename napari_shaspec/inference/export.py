@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_shaspec.io.atomic import staged
 from napari_shaspec.io.nifti import write_volume
 from napari_shaspec.io.outputs import LabelForm, Outputs
-from napari_shaspec.io.report import Report, file_sha256, file_stamp, is_report
+from napari_shaspec.io.report import Report, file_sha256, file_stamp, writes_report
 from napari_shaspec.io.text import write_text
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Convention, Region, check_labels, labels_to_masks, to_convention, volumes_ml
@@ -49,8 +49,7 @@ def export(
     probabilities
         (3, X, Y, Z); needed where ``outputs`` asks for them.
     report
-        Without ``outputs``, ``labels`` and ``volumes_ml``, which are filled in here; needed where `writes_report`, but
-        for labels that the report there describes.
+        Without ``outputs``, ``labels`` and ``volumes_ml``, which are filled in here; needed where `writes_report`.
 
     Returns
     -------
@@ -63,7 +62,7 @@ def export(
         If a number is no `Label`, or a path cannot be written; nothing is left behind then.
     """
     check_labels(labels)
-    if report is not None and writes_report(outputs):
+    if writes_report(outputs):
         outputs = replace(outputs, report=True)
     outputs.check(overwrite=overwrite)
     files = outputs.files()
@@ -88,11 +87,6 @@ def export(
             )
             write_text(places[outputs.report_path()], full.to_json())
     return files
-
-
-def writes_report(outputs: Outputs) -> bool:
-    """Whether one is asked for, or there from before: that one would say of these labels how others were made."""
-    return outputs.report or is_report(outputs.report_path())
 
 
 def describe(  # noqa: PLR0913 (a report names everything that took part)

@@ -86,8 +86,10 @@ def staged(paths: Sequence[Path], *, overwrite: bool) -> Iterator[Mapping[Path, 
             for path, place in places.items():
                 _check_free(path, overwrite=overwrite)
                 _flush(place)
-            for path, place in places.items():
-                _move(place, path, overwrite=overwrite)
+            with _all_or_none(overwrite) as moved:
+                for path, place in places.items():
+                    _move(place, path, overwrite=overwrite)
+                    moved.append(path)
     except OSError as error:
         place_name = f"to write {error.filename}" if error.filename else "to write the results"
         raise ShaSpecError(
@@ -106,6 +108,19 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """`staged` for a single file."""
     with staged([path], overwrite=overwrite) as places:
         yield places[path]
+
+
+@contextmanager
+def _all_or_none(overwrite: bool) -> Iterator[list[Path]]:
+    """Files that took the place of none are removed again where a later one finds its place taken."""
+    moved: list[Path] = []
+    try:
+        yield moved
+    except (OSError, ShaSpecError):
+        if not overwrite:
+            for path in moved:
+                path.unlink(missing_ok=True)
+        raise
 
 
 def _check_free(path: Path, *, overwrite: bool) -> None:

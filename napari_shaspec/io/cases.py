@@ -6,7 +6,7 @@ Layouts: one folder for each case (BraTS, UCSF, UPENN, clinical exports) at any 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,7 +153,7 @@ def case_files(*paths: str | Path) -> CaseFiles:
         raise ShaSpecError(
             "one case folder, or the files of one case", f"{len(given)} paths", "Give each case folder by itself"
         )
-    cases = list(_search(folders[0], DEPTH, set()))
+    cases = list(_search(folders[0]))
     seen = [case for case in cases if case.refusal is None or not isinstance(case.refusal.__cause__, OSError)]
     cases = seen or cases  # a folder that cannot be looked into is no second case
     if not cases:
@@ -180,7 +180,7 @@ def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
     folder = Path(folder)
     if not is_folder(folder):
         raise ShaSpecError(f"a folder of cases at {folder}", "none", "Check the path")
-    found = list(_search(folder, DEPTH, set(), beside=True))
+    found = list(_search(folder, beside=True))
     if not found:
         raise _nothing_found(f"{folder} and the folders in it", nifti_files(folder))
     names = Counter(case.name for case in found)
@@ -205,12 +205,23 @@ def _distinct(cases: Iterable[CaseFiles]) -> Iterator[CaseFiles]:
         yield files if name == files.name else replace(files, name=name)
 
 
-def _search(folder: Path, depth: int, seen: set[Path], *, beside: bool = False) -> Iterable[CaseFiles]:
+def _search(folder: Path, *, beside: bool = False) -> Iterator[CaseFiles]:
     """A folder that holds a recognised image is a case; of any other the folders in it are searched.
 
     With ``beside`` those of the first as well: a template among the folders of patients must not hide them. Where links
     lead to a folder a second time, it is no second case.
     """
+    seen: set[Path] = set()
+    links = deque([(folder, DEPTH)])
+    while links:  # after all that needs none, so that what lies deep behind a link is found where it lies
+        inner, depth = links.popleft()
+        yield from _search_real(inner, depth, seen, links, beside=beside and inner is folder)
+
+
+def _search_real(
+    folder: Path, depth: int, seen: set[Path], links: deque[tuple[Path, int]], *, beside: bool = False
+) -> Iterator[CaseFiles]:
+    """`_search`, with the links that are met on the way put off."""
     real = folder.resolve()
     if real in seen:
         return
@@ -229,7 +240,10 @@ def _search(folder: Path, depth: int, seen: set[Path], *, beside: bool = False) 
         yield CaseFiles(name, {}, refusal=error)
     else:
         for inner in inside:
-            yield from _search(inner, depth - 1, seen)
+            if inner.is_symlink():
+                links.append((inner, depth - 1))
+            else:
+                yield from _search_real(inner, depth - 1, seen, links)
 
 
 def _of_files(files: list[Path]) -> CaseFiles:

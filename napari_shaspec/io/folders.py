@@ -47,15 +47,14 @@ def nifti_files(folder: Path) -> list[Path]:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Those directly in a folder that are not hidden, sorted by name; links to folders come last.
+    """Those directly in a folder that are not hidden, sorted by name.
 
     Raises
     ------
     ShaSpecError
         If the folder cannot be looked into.
     """
-    inside = [inner for inner in _listing(folder) if _holds(inner.is_dir) and not inner.name.startswith(".")]
-    return sorted(inside, key=Path.is_symlink)
+    return [inner for inner in _listing(folder) if _holds(inner.is_dir) and not inner.name.startswith(".")]
 
 
 def _entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:

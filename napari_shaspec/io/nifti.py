@@ -114,7 +114,7 @@ def check_no_stranger(outputs: Collection[Path], inputs: Collection[Path]) -> No
     ShaSpecError
         If an output is such a file, NIfTI or JSON, or one of the inputs.
     """
-    folders = {path.resolve().parent for path in inputs}
+    folders = {folder for path in inputs for folder in (path.parent.resolve(), path.resolve().parent)}
     beside = [path for path in outputs if path.parent.resolve() in folders and os.path.lexists(path)]
     strangers = [path for path in beside if path.name.lower().endswith(NIFTI) and not is_written_here(path)]
     strangers += [path for path in beside if path.suffix.lower() == ".json" and not is_report(path)]

@@ -166,6 +166,11 @@ def is_report(path: Path) -> bool:
     return True
 
 
+def writes_report(outputs: Outputs) -> bool:
+    """Whether one is asked for, or there from before: that one would say of these labels how others were made."""
+    return outputs.report or is_report(outputs.report_path())
+
+
 def check_no_report(labels: Path) -> None:
     """Refuse to put labels that nothing describes beside a report of others.
 

@@ -47,6 +47,7 @@ class CaseLayers:
         self._seen: list[Layer] = []
         self._refused: dict[Layer, Modality] = {}
         self._unusable: set[Layer] = set()
+        self._beside = False  # whether the reference lies in a folder of the images
         self._told: tuple[dict[Modality, tuple[Layer, LayerSource]], LayerSource | None] = ({}, None)
 
     def candidates(self) -> list[Layer]:
@@ -86,7 +87,7 @@ class CaseLayers:
         self._fill_slots(recognised, folder)
         self._choose_reference([layer for layer in new if layer in references], [*others, *before])
         self._put_aside([*others, *before])
-        self._take_back_reference(references)
+        self._settle_reference(references)
         here = set(self._sources.watched) - set(self._slots.values())
         self._refused = {layer: lost for layer, lost in self._refused.items() if layer in here}
         self._hand_on()
@@ -176,12 +177,12 @@ class CaseLayers:
             # Perhaps one was renamed.
             self._controller.state.slots = {modality: layer.name for modality, (layer, _) in images.items()}
             return
-        before = {layer for layer, _ in self._told[0].values()}
+        before = _identities(layer for layer, _ in self._told[0].values())
         self._told = images, reference
         self._controller.set_images(
             {modality: (layer.name, source) for modality, (layer, source) in images.items()},
             reference,
-            another_patient=before.isdisjoint(layer for layer, _ in images.values()),
+            another_patient=before.isdisjoint(_identities(layer for layer, _ in images.values())),
         )
 
     def _latest_folder(self, images: Iterable[Layer]) -> Path | str | None:
@@ -201,17 +202,19 @@ class CaseLayers:
                 if free and guessed_modality(layer) is modality and self._folder(layer) == folder:
                     self._slots[modality] = layer
                     break
-        # Without any image left the next one may be another patient's.
-        if self._reference not in references or (lost and not self._slots):
-            self._reference = None
+        if self._reference not in references or (self._told[0] and not self._slots):
+            self._reference = None  # without any image left the next one may be another patient's
 
-    def _take_back_reference(self, references: list[Layer]) -> None:
-        """One that lies beside the images is as good as new where there is no other."""
+    def _settle_reference(self, references: list[Layer]) -> None:
+        """Beside the images lies the one that fits; that of a folder that no image is of any more does not."""
         self._unusable = {layer for layer in self._unusable if layer in references} - self._sources.assigned
-        if self._reference is None:
-            here = {self._folder(layer) for layer in self._slots.values()} - {None}
+        here = {self._folder(layer) for layer in self._slots.values()} - {None}
+        if self._beside and here and self._folder(self._reference) not in here:
+            self._reference = None
+        if self._reference is None and len(here) == 1:
             beside = [layer for layer in references if self._folder(layer) in here and layer not in self._unusable]
             self._reference = beside[-1] if beside else None
+        self._beside = self._reference is not None and self._folder(self._reference) in here
 
     def _leave_case(self, folder: Path | str | None) -> list[Layer]:
         """Empty the slots if images of another folder come; what was in them."""
@@ -238,8 +241,10 @@ class CaseLayers:
             here = {self._folder(layer) for layer in self._slots.values()} - {None}
             self._reference = sorted(fitting, key=lambda layer: self._folder(layer) in here)[-1]
 
-    def _folder(self, layer: Layer) -> Path | str | None:
+    def _folder(self, layer: Layer | None) -> Path | str | None:
         """Where a layer comes from: its file's folder, or a case that was drawn; None if it tells of neither."""
+        if layer is None:
+            return None
         path = file_of(layer)
         if path is not None:
             return path.parent.resolve()  # not the file's own: DataLad links each to a place of its own
@@ -254,6 +259,12 @@ class CaseLayers:
 def _may_become_a_modality(layer: Layer) -> bool:
     """Whether it holds an image, of whatever shape, that is none of ours."""
     return type(layer).__name__ == "Image" and role_of(layer) in (None, Role.IMAGE)
+
+
+def _identities(layers: Iterable[Layer]) -> set[Layer | Path]:
+    """The layers, and their files: the same image may have come twice."""
+    layers = list(layers)
+    return {*layers, *(path for path in map(file_of, layers) if path is not None)}
 
 
 def _others(axis: int) -> tuple[int, ...]:

@@ -115,9 +115,9 @@ def export_result(  # noqa: PLR0913 (an export is told what and how)
 
 def export_unfinished(path: Path, form: str, case: Case, labels: NDArray[np.uint8]) -> list[Path]:
     """Write labels of no finished result, without a report, because nothing describes them; errors as above."""
-    from napari_shaspec.io.atomic import check_no_input
+    from napari_shaspec.io.nifti import check_no_stranger
 
-    check_no_input([path], case.all_files)
+    check_no_stranger([path], case.all_files)
     write_alone(case.grid, labels, path, Convention(form))
     return [path]
 

@@ -115,8 +115,8 @@ class ExportWeights(Callback):
                     "Give the same folder of cases and the same split, or begin a new run in another folder",
                 )
         # A step has as many batches as there are processes: with others, some would be trained on twice, or never.
-        first, now = (each.get("processes", 1) for each in (provenance, self.provenance))
-        if first != now:
+        first, now = (each.get("processes") for each in (provenance, self.provenance))
+        if first not in (now, None):  # older runs did not keep it
             raise ShaSpecError(
                 f"to resume on as many devices as at the first start, {first}",
                 f"{now}",
@@ -255,7 +255,7 @@ def provenance(  # noqa: PLR0913 (everything that a reader must know)
         "torch": torch.__version__,
         "train_config": config.to_dict(),
         **({"split": split} if split else {}),
-        **({"processes": processes} if processes > 1 else {}),
+        "processes": processes,
         **begun,
     }
 

@@ -85,7 +85,7 @@ def read_split(path: Path, cases: Sequence[CaseFiles]) -> Split:
     ShaSpecError
         If the file is no split; if it names a case twice, one that is not there, or one that cannot be trained on.
     """
-    names = _names(path)
+    names = split_names(path)
     known = {files.name: files for files in cases}
     counts = Counter(name for part in names for name in part)
     twice = [name for name, count in counts.items() if count > 1]
@@ -120,7 +120,14 @@ def read_split(path: Path, cases: Sequence[CaseFiles]) -> Split:
     return train, validation
 
 
-def _names(path: Path) -> tuple[list[str], list[str]]:
+def split_names(path: Path) -> tuple[list[str], list[str]]:
+    """The names of cases that a file has for training and for validation.
+
+    Raises
+    ------
+    ShaSpecError
+        If the file is no split.
+    """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         train, validation = entries[TRAIN], entries[VALIDATION]

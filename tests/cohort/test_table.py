@@ -129,13 +129,35 @@ def test_a_run_that_is_killed_does_not_blame_anybody(tmp_path: Path, files: Case
     table, labels = CohortTable(tmp_path / "t.csv"), tmp_path / GOOD.labels
     write_volume(Volume(np.ones((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
     table.rows = {"b": replace(GOOD, labels_sha256=file_sha256(labels))}
-    table.begin(["b", "none yet"])
+    table.save()
+    for name in ("b", "none yet", "m\udcfcller\n"):
+        table.begin(name)
+    with (tmp_path / "t.begun").open("a") as journal:
+        journal.write('"cut of')
+    assert not CohortTable(tmp_path / "t.csv").was_edited(files)
     write_volume(Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)  # and then the kill
     again = CohortTable(tmp_path / "t.csv")
     assert not again.was_edited(files)
     assert list(again.rows) == ["b"]
     labels.write_text("an expert's")
     assert again.was_edited(files)
+
+
+def test_who_corrects_a_case_that_was_never_begun_is_spared(tmp_path: Path, files: CaseFiles) -> None:
+    """By a program that keeps the header, which says that this one wrote the file."""
+    labels = tmp_path / GOOD.labels
+    write_volume(Volume(np.ones((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
+    with CohortTable(tmp_path / "t.csv") as table:
+        table.rows = {"b": replace(GOOD, labels_sha256=file_sha256(labels))}
+        table.begin("another")
+    write_volume(Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
+    assert CohortTable(tmp_path / "t.csv").was_edited(files)
+    with CohortTable(tmp_path / "t.csv") as table:
+        table.begin("b")
+        table.add(replace(BAD, case="b"))  # it has failed, and the label map is still the corrected one
+        table.add(replace(BAD, case="another"))
+    assert CohortTable(tmp_path / "t.csv").was_edited(files)
+    assert not (tmp_path / "t.begun").exists()
 
 
 def test_what_is_finished(tmp_path: Path, files: CaseFiles) -> None:

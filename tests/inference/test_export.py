@@ -153,6 +153,8 @@ def test_no_report_of_other_labels_stays_beside_new_ones(
     (tmp_path / "seg.nii.gz").unlink()
     with pytest.raises(ShaSpecError, match=r"no file at .*seg\.json"):
         written(tmp_path, case, model, labels, quiet)
+    with pytest.raises(ShaSpecError, match=r"no file at .*seg\.json"):
+        predict_again(tmp_path / "seg.json", tmp_path / "seg.nii.gz", overwrite=False)
     assert not (tmp_path / "seg.nii.gz").exists()
     (tmp_path / "seg.json").write_text("{}")  # of another program
     files = written(tmp_path, case, model, labels, quiet, overwrite=True)
@@ -191,8 +193,14 @@ def test_a_link_to_what_was_not_fetched_is_no_free_name(
     link.symlink_to("annex/expert.nii.gz")
     with pytest.raises(ShaSpecError, match="found a link"):
         written(tmp_path, case, model, labels, Outputs(link))
-    with pytest.raises(ShaSpecError, match="apart from the case"):
-        check_no_stranger([link], [tmp_path / "p_flair.nii.gz"])
+    flair = tmp_path / "p_flair.nii.gz"
+    for linked in (False, True):  # as all images of such a case
+        if linked:
+            (tmp_path / "annex").mkdir()
+            (tmp_path / "annex" / "flair.nii.gz").touch()
+            flair.symlink_to("annex/flair.nii.gz")
+        with pytest.raises(ShaSpecError, match="apart from the case"):
+            check_no_stranger([link], [flair])
     assert link.is_symlink()
 
 

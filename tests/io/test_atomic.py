@@ -9,7 +9,7 @@ import pytest
 
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io import atomic
-from napari_shaspec.io.atomic import check_output, replacing
+from napari_shaspec.io.atomic import check_output, replacing, staged
 from napari_shaspec.io.cases import find_cases, read_case
 from napari_shaspec.model.checkpoint import load_checkpoint
 
@@ -41,6 +41,26 @@ def test_who_comes_second_replaces_nothing(tmp_path: Path, monkeypatch: pytest.M
         place.write_text("mine")
     assert path.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_several_files_none_stays_where_one_place_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+
+    def comes(place: Path) -> None:
+        if place.name == second.name:
+            second.write_text("theirs")
+
+    monkeypatch.setattr(atomic, "_flush", comes)
+
+    def write() -> None:
+        with staged([first, second], overwrite=False) as places:
+            for place in places.values():
+                place.write_text("mine")
+
+    with pytest.raises(ShaSpecError, match="no file at"):
+        write()
+    assert second.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [second]
 
 
 def test_what_may_not_be_looked_at_is_one_clear_error(tmp_path: Path) -> None:

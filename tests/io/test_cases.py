@@ -214,6 +214,17 @@ def test_a_link_to_nothing_is_no_missing_modality(save_case: Callable[..., Path]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
+def test_links_hide_nothing_that_lies_deep(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    save_case("root/z/p2/p2_{}.nii", "flair")
+    save_case("root/z/site/p1/p1_{}.nii", "flair")
+    without = [case.images for case in find_cases(tmp_path / "root")]
+    (tmp_path / "root" / "a" / "notes").mkdir(parents=True)
+    (tmp_path / "root" / "a" / "notes" / "data").symlink_to(tmp_path / "root" / "z")
+    assert [case.images for case in find_cases(tmp_path / "root")] == without
+    assert len(without) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
 def test_a_folder_that_links_lead_to_is_one_case(save_case: Callable[..., Path], tmp_path: Path) -> None:
     patient = save_case("data/p1/p1_{}.nii", "flair") / "p1"
     (tmp_path / "data" / "all").symlink_to(tmp_path / "data")

@@ -299,6 +299,36 @@ def test_a_reference_goes_with_the_last_image_of_its_case(opened: Opened) -> Non
     assert opened.bench.state.case.truth_file == Path("one/p_seg.nii.gz")
 
 
+def test_a_reference_goes_with_the_last_image_whyever_that_goes(opened: Opened) -> None:
+    elsewhere = reference("label maps of all patients")
+    opened.viewer.add_layer(elsewhere)
+    opened.look()
+    assert opened.bench.state.case.truth is not None
+    for modality in (Modality.FLAIR, Modality.T1):
+        opened.layers.choose(modality, None)
+    opened.look()
+    opened.viewer.add_layer(image(Modality.FLAIR, 3, "two"))
+    opened.look()
+    assert opened.bench.state.case.truth is None
+
+
+def test_a_case_that_is_mixed_takes_no_reference_by_itself(opened: Opened) -> None:
+    truth = reference("one")
+    opened.viewer.add_layer(truth)
+    opened.look()
+    opened.viewer.layers.extend([image(Modality.FLAIR, 3, "two"), image(Modality.T2, 4, "two")])
+    opened.look()
+    assert opened.bench.state.case.truth is None
+    opened.layers.choose(Modality.T1, opened.t1.name)
+    opened.look()
+    assert opened.bench.state.case.available == {Modality.FLAIR, Modality.T1, Modality.T2}
+    assert opened.bench.state.case.truth is None
+    for modality in (Modality.FLAIR, Modality.T2):  # what is left is the first case's
+        opened.layers.choose(modality, None)
+    opened.look()
+    assert opened.bench.state.case.truth_file == Path("one/p_seg.nii.gz")
+
+
 def test_of_two_layers_the_older_one_takes_over_when_the_newer_is_deleted(opened: Opened) -> None:
     first = reference("one", 2)
     again = [image(Modality.FLAIR, 1), image(Modality.T1, 2), reference("one", 4)]
@@ -311,6 +341,7 @@ def test_of_two_layers_the_older_one_takes_over_when_the_newer_is_deleted(opened
     assert opened.bench.state.slots == {Modality.FLAIR: "FLAIR", Modality.T1: "T1"}
     assert opened.bench.state.case.available == {Modality.FLAIR, Modality.T1}
     assert (opened.bench.state.case.truth.data == 2).all()
+    assert opened.bench.controller.patient == 1
     opened.layers.choose(Modality.T1, None)  # the user's own wish stays
     opened.look()
     assert opened.bench.state.case.available == {Modality.FLAIR}
