@@ -18,9 +18,20 @@ from napari_shaspec.volume import Volume, foreground_mask
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedImage:
-    """Normalised image (X, Y, Z) on a working grid, 0 in the background, and the box that holds its foreground."""
+    """One image on a working grid.
+
+    Parameters
+    ----------
+    image
+        (X, Y, Z), normalised, 0 in the background and wherever the brain has its typical intensity.
+    brain
+        (X, Y, Z), boolean.
+    foreground
+        The box that holds the brain.
+    """
 
     image: Tensor
+    brain: Tensor
     foreground: Box
 
 
@@ -41,7 +52,7 @@ def prepare(
         if not brain.any():
             brain = share > 0
         image = torch.where(brain, grid.from_source(data) / share.clamp(min=1e-3), 0.0)
-        prepared.append(PreparedImage(normalise(image, brain, rule), _bounds(brain)))
+        prepared.append(PreparedImage(normalise(image, brain, rule), brain, _bounds(brain)))
     return prepared
 
 

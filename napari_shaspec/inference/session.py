@@ -173,7 +173,7 @@ class Session:
 
     def brain(self, modality: Modality, grid: WorkingGrid, box: Box) -> Tensor:
         """Where the modality's image is not background, (X, Y, Z) of a box."""
-        return cut(self._image(modality, grid).image, box) != 0
+        return cut(self._image(modality, grid).brain, box)
 
     @property
     def config(self) -> NetworkConfig:

@@ -80,7 +80,7 @@ class SlidingWindow:
         """Clipped and z-scored; all of the image counts as foreground."""
         image = released_intensity(volume.data, modality)
         tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        return [PreparedImage(tensor, Box((0, 0, 0), grid.shape)) for grid in grids]
+        return [PreparedImage(tensor, tensor != 0, Box((0, 0, 0), grid.shape)) for grid in grids]
 
     def field(self, grid: WorkingGrid, foregrounds: Sequence[Box]) -> Box:
         """All of the grid, and beyond its end where it is smaller than a tile."""

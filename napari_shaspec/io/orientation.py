@@ -66,7 +66,7 @@ def affine_of(header: nib.Nifti1Header, shape: Sequence[int]) -> tuple[NDArray[n
     scale = _mm_per_unit(header)
     if scale != 1:
         notes.append(f"the header's unit of length is {scale:g} mm; positions were converted to mm")
-    _check_sizes(affine, shape)
+    check_sizes(affine, shape)
     return affine, tuple(notes)
 
 
@@ -144,7 +144,14 @@ def _mm_per_unit(header: nib.Nifti1Header) -> float:
     return _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
 
 
-def _check_sizes(affine: NDArray[np.float64], shape: Sequence[int]) -> None:
+def check_sizes(affine: NDArray[np.float64], shape: Sequence[int]) -> None:
+    """Refuse voxels and images that no scanner makes, and whose working grid would fill any memory.
+
+    Raises
+    ------
+    ShaSpecError
+        If a voxel or an axis is too long or too short, or no number.
+    """
     sizes_mm = np.linalg.norm(affine[:3, :3], axis=0)
     smallest, largest = VOXEL_RANGE_MM
     good = np.isfinite(affine).all() and (sizes_mm >= smallest).all() and (sizes_mm <= largest).all()
@@ -152,5 +159,5 @@ def _check_sizes(affine: NDArray[np.float64], shape: Sequence[int]) -> None:
         raise ShaSpecError(
             f"voxels of {smallest:g} to {largest:g} mm and an image of at most {MAX_EXTENT_MM:g} mm along each axis",
             f"{shape[0]} x {shape[1]} x {shape[2]} voxels of " + " x ".join(f"{size:.4g}" for size in sizes_mm) + " mm",
-            "Repair the voxel sizes or the unit in the header",
+            "Repair the voxel sizes or the unit of the image",
         )

@@ -13,6 +13,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.controller import Controller
 from napari_shaspec.plugin.layer_sources import LayerSources
 from napari_shaspec.plugin.layers import LayerSource, Placement, Role, file_of, guessed_modality, is_moved, role_of
+from napari_shaspec.plugin.viewport import show_place
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -146,7 +147,7 @@ class CaseLayers:
             shown = placement.to_display(labels) > 0
             place = [float(np.argmax(np.count_nonzero(shown, axis=_others(axis)))) for axis in range(3)]
         world = placement.affine @ np.array([*place, 1.0])
-        self._viewer.dims.set_point(range(3), [float(value) for value in world[:3]])
+        show_place(self._viewer.dims, world[:3])
 
     def close(self) -> None:
         """Let go of viewer and layers."""

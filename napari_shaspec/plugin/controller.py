@@ -6,6 +6,7 @@ Knows neither Qt nor napari: threads and painting are handed in, so that the rul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ class Controller:
         self._off: frozenset[Modality] = frozenset()
         self._predict_when_ready = False
         self._sources: dict[Modality, LayerSource] = {}
-        self._reference: Latest[Case] = Latest(start, self._referenced, on_error=self._failed)
+        self._reference: Latest[Case] = Latest(start, self._referenced, on_error=self._reference_failed)
         self._case: Latest[Case] = Latest(start, self._assembled, on_error=self._failed)
         self._features = FeatureRequests(network, start, self._failed)
         self.measures = Measures(state, painter, start, self._failed)
@@ -146,6 +147,12 @@ class Controller:
         self.sweeps.reference_changed()
         if self.state.status is not Status.RUNNING:
             self.measures.refresh()
+
+    def _reference_failed(self, error: Exception) -> None:
+        """There is another reference, and nothing can be compared with it: nor is it with the one before."""
+        if self.state.case is not None:
+            self._referenced(replace(self.state.case, truth=None, truth_file=None))
+        self._failed(error)
 
     # Modalities
 

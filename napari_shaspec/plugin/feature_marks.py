@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_shaspec.evaluation.feature_plot import COLOURS
 from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, Role
 from napari_shaspec.plugin.palette import flat_look
+from napari_shaspec.plugin.viewport import show_place
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -64,7 +65,7 @@ class FeatureMarks:
             viewer.layers.selection.active = active
         self.place.data = voxel[None]
         if viewer.dims.ndim == 3:
-            viewer.dims.set_point(range(3), [float(value) for value in world])
+            show_place(viewer.dims, world)
 
     def mark(self, placed: PlacedPlot, points: NDArray[np.intp]) -> int:
         """Mark the voxels that points stand for, and nothing else; how many voxels there are."""

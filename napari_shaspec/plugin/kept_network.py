@@ -85,6 +85,7 @@ class KeptNetwork:
     def forget(self) -> None:
         """Another case is about to come, or none; a run that has begun keeps what it has."""
         self.session = self._pictures = None
+        self._key = ()  # it holds the images
 
     def predict(self, request: NetworkRequest, asked: Asked, cancelled: Event) -> Iterator[Loaded | Piece | Result]:
         """What is known of the network, then labels piece by piece, then the finished prediction."""

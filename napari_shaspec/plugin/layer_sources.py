@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.utils.events import Event, EventEmitter
 
-TRANSFORMS = ("affine", "scale", "translate", "rotate", "shear")
+TRANSFORMS = ("affine", "scale", "translate", "rotate", "shear", "units")
 """Events of a layer that say it lies elsewhere now."""
 
 

@@ -9,7 +9,7 @@ patient's right is on the left of the screen, the front at the top.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.orientation import check_sizes
 from napari_shaspec.modalities import Modality, recognise
 from napari_shaspec.plugin.palette import reference_look
 from napari_shaspec.volume import Volume, foreground_mask
@@ -188,12 +189,12 @@ def source_of(layer: Layer) -> LayerSource:
     """The volume behind a layer, whoever made it.
 
     Layers of other readers are taken as lying in a RAS+ world whose axes are z, y, x, or in the order that their
-    ``axis_labels`` give.
+    ``axis_labels`` give; pixels count as mm.
 
     Raises
     ------
     ShaSpecError
-        If the layer is not three-dimensional, or holds colours.
+        If the layer is not three-dimensional, holds colours, or has voxels that no scanner makes.
     """
     source = _tagged(layer)
     if source is not None and Placement.of(source.volume).to_display(source.volume.data).shape == layer.data.shape:
@@ -220,6 +221,7 @@ def source_of(layer: Layer) -> LayerSource:
     affine = np.eye(4)
     affine[:3, :3] = place[:3, order][order]
     affine[:3, 3] = place[order, 3]
+    check_sizes(affine, [data.shape[axis] for axis in order])
     role = Role.IMAGE if source is None else source.role
     volume = Volume(_checked(data.transpose(order), layer.name, role), affine)
     if source is None:
@@ -228,14 +230,21 @@ def source_of(layer: Layer) -> LayerSource:
 
 
 def world_affine(layer: Layer) -> NDArray[np.float64]:
-    """4 x 4, voxel of a three-dimensional layer to napari's world, whatever scale, shift or shear it is made of."""
+    """4 x 4, voxel of a three-dimensional layer to mm, whatever unit, scale, shift or shear it is made of."""
     # Asked at the origin and one step along each axis.
     origin = np.asarray(layer.data_to_world((0.0, 0.0, 0.0)))
     steps = [np.asarray(layer.data_to_world(tuple(row))) - origin for row in np.eye(3)]
     affine = np.eye(4)
     affine[:3, :3] = np.column_stack(steps)
     affine[:3, 3] = origin
+    affine[:3] *= mm_per_unit(layer.units)[:, None]
     return affine
+
+
+def mm_per_unit(units: Sequence[Any] | None) -> NDArray[np.float64]:
+    """(3,): how long a unit of each axis of napari's is; pixels and whatever else is no length count as mm."""
+    lengths = [float((1 * unit).to("mm").magnitude) if unit.is_compatible_with("mm") else 1.0 for unit in units or ()]
+    return np.array(lengths[-3:] if len(lengths) >= 3 else [1.0] * 3)
 
 
 def is_moved(layer: Layer) -> bool:

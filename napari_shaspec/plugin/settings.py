@@ -55,17 +55,25 @@ class Settings:
 
     @property
     def weights_path(self) -> Path | None:
-        """None for the bundled weights, and where the remembered file is gone."""
+        """None for the bundled weights, and where the remembered file is gone, or out of reach."""
         path = Path(self.weights)
-        return path if self.weights and path.is_file() else None
+        try:
+            return path if self.weights and path.is_file() else None
+        except OSError:
+            return None
 
 
 def remember(**changes: str | float | bool) -> None:
-    """Change entries; napari saves them."""
+    """Change entries; napari saves them, and where it cannot, they hold until it is closed."""
     general = _entries()
     for name, value in changes.items():
         if getattr(general, name) != value:
-            setattr(general, name, value)
+            try:
+                setattr(general, name, value)
+            except OSError as error:
+                from napari.utils.notifications import show_warning
+
+                show_warning(f"napari cannot save its settings ({error}).")
 
 
 def _entries() -> Any:

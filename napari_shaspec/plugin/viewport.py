@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_shaspec.box import Box
-from napari_shaspec.plugin.layers import Placement
+from napari_shaspec.plugin.layers import Placement, mm_per_unit
 
 if TYPE_CHECKING:
     from napari.components import Dims
     from napari.layers import Layer
 
     from napari_shaspec.volume import Volume
+
+
+def show_place(dims: Dims, place_mm: Sequence[float] | NDArray[np.float64]) -> None:
+    """Go to the slices through a place (z, y, x) of the world, in mm."""
+    point = np.asarray(place_mm, float) / mm_per_unit(dims.units)
+    dims.set_point(range(3), [float(value) for value in point])
 
 
 def box_in_view(dims: Dims, layer: Layer | None, grid: Volume) -> Box | None:
@@ -29,7 +37,8 @@ def box_in_view(dims: Dims, layer: Layer | None, grid: Volume) -> Box | None:
     if dims.ndisplay != 2 or dims.ndim != 3:
         return None
     placement = Placement.of(grid)
-    centre = np.linalg.solve(placement.affine, np.append(np.asarray(dims.point, float), 1.0))[:3]
+    point_mm = np.asarray(dims.point, float) * mm_per_unit(dims.units)
+    centre = np.linalg.solve(placement.affine, np.append(point_mm, 1.0))[:3]
     low, high = [0, 0, 0], [0, 0, 0]
     shown_shape = placement.to_ras_shape()[::-1]
     corners = layer.corner_pixels if layer is not None else None

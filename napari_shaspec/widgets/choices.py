@@ -59,8 +59,8 @@ class Choices:
 
     def _use_model(self, weights: Path | None, checkpoint: Checkpoint) -> None:
         self._run.set_model(weights)
-        settings.remember(weights="" if weights is None else str(weights))
         self._controller.set_model(weights, checkpoint)
+        settings.remember(weights="" if weights is None else str(weights))
 
     def _set_device(self, device: str) -> None:
         settings.remember(device=device)

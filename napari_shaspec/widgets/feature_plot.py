@@ -133,6 +133,8 @@ class FeaturePlotDock(Dock):
         self.layers.close()
         # Qt keeps what is connected to it alive, and that must not be a viewer.
         self.placed = self._viewer = None
+        self._images = {}
+        del self._state, self._controller  # napari keeps the dock, and they hold case and prediction
         self.setEnabled(False)
 
     def _lay_out(self) -> None:

@@ -71,6 +71,7 @@ class FeaturesPanel(QWidget):
         """Offer the levels of a network of these widths."""
         self._widths = widths
         if self.level.count() == len(widths):
+            self.refresh()
             return
         with QSignalBlocker(self.level):
             self.level.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,14 +52,25 @@ class OpenForm(Container):  # type: ignore[type-arg]
 
     @staticmethod
     def _chosen(edit: FileEdit) -> list[str]:
-        value = edit.value
-        paths = value if isinstance(value, tuple) else () if value is None else (value,)
-        return [str(path) for path in paths if str(path) not in ("", ".")]
+        text = str(edit.line_edit.value or "")
+        several = edit.mode is FileDialogMode.EXISTING_FILES
+        return [path for path in (_paths(text) if several else [text]) if path not in ("", ".")]
 
     @staticmethod
     def _leave_out(other: FileEdit, chosen: list[str]) -> None:
         if chosen:
             other.value = None
+
+
+def _paths(text: str) -> list[str]:
+    """Take apart what magicgui puts together with a comma and a space, which names of folders may hold, too."""
+    pieces, paths = text.split(", "), []
+    while pieces:
+        joined = [", ".join(pieces[:count]) for count in range(len(pieces), 0, -1)]
+        path = next(filter(os.path.exists, joined), pieces[0])
+        paths.append(path.strip())
+        pieces = pieces[path.count(", ") + 1 :]
+    return paths
 
 
 class ExportForm(Container):  # type: ignore[type-arg]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import Signal
 
 from napari_shaspec.errors import ShaSpecError
@@ -18,7 +19,7 @@ from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
 from napari_shaspec.plugin.jobs import Jobs
 from napari_shaspec.plugin.kept_network import KeptNetwork
-from napari_shaspec.plugin.layers import LayerData, show_radiologically
+from napari_shaspec.plugin.layers import LayerData, mm_per_unit, show_radiologically
 from napari_shaspec.plugin.overlay import Overlay
 from napari_shaspec.plugin.sessions import list_devices, load_weights, open_session
 from napari_shaspec.plugin.state import PluginState, Status
@@ -72,6 +73,7 @@ class ShaSpecWidget(Dock):
             self.state.statement = SIMULATED_STATEMENT
             if remembered.weights:
                 self.state.message = f"{remembered.weights} is gone: the bundled weights are used instead."
+                _notify(self.state.message)  # images that are there already bring another message at once
         self.overlay = Overlay(viewer, remembered.opacity)
         self.change = ChangeLayer(viewer)
         self.features = FeatureLayers(viewer)
@@ -269,7 +271,10 @@ class ShaSpecWidget(Dock):
             self.controller.measures.refresh()
 
     def _on_mouse_move(self, viewer: object, event: object) -> None:
-        self.regions.set_cursor(describe_place(self.viewer.cursor.position, self.overlay, self.state.result))
+        place = self.viewer.cursor.position
+        if len(place) == 3:
+            place = np.asarray(place) * mm_per_unit(self.viewer.dims.units)
+        self.regions.set_cursor(describe_place(tuple(place), self.overlay, self.state.result))
 
     # The end
 

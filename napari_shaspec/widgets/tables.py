@@ -35,6 +35,7 @@ class ShownTable(QTableWidget):
         assert header is not None
         self.header = header
         side.hide()
+        self.setTabKeyNavigation(False)  # Tab leaves it, for what comes next in the panel
         self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

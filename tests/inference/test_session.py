@@ -255,3 +255,15 @@ def test_a_network_is_shown_intensities_scaled_by_its_own_rule(case: Case) -> No
         torch.testing.assert_close(image, expected)
     assert not torch.allclose(*images)
     assert (sessions[0].predict().probabilities != sessions[1].predict().probabilities).any()
+
+
+def test_voxels_of_typical_intensity_are_brain(model: ShaSpec) -> None:
+    """Normalised they are exactly 0, as the background is."""
+    data = np.zeros((24, 24, 24), np.float32)
+    data[4:20, 4:20, 4:20] = np.random.default_rng(3).integers(90, 111, (16, 16, 16))
+    case = Case("p", {Modality.T1: Volume(data, np.diag([*(model.config.voxel_mm[0],) * 3, 1]))})
+    session = Session(model, case, device="cpu")
+    box = session.field({Modality.T1}, session.fine_grid)
+    image = session._image(Modality.T1, session.fine_grid).image
+    brain = session.brain(Modality.T1, session.fine_grid, box)
+    assert int(brain.sum()) == 16**3 > int((image != 0).sum())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -312,6 +314,37 @@ def test_a_reference_that_changes_after_a_cancel_is_measured_with(bench: Bench) 
     bench.jobs.finish_all()
     assert bench.state.result is None
     assert set(bench.state.agreement) == set(Region)
+
+
+def test_with_a_reference_that_does_not_fit_nothing_is_compared(bench: Bench) -> None:
+    """Nor with the one before, which the user has replaced."""
+    bench.load()
+    bench.jobs.finish_all()
+    sources = {modality: (modality.title, source) for modality, source in bench.patients["one"].items()}
+    truth = Volume(np.full(SHAPE, 4, np.uint8), np.eye(4))
+    bench.controller.set_images(sources, LayerSource(truth))
+    bench.jobs.finish_all()
+    assert bench.state.agreement
+    far = np.eye(4)
+    far[:3, 3] = 1000
+    bench.controller.set_images(sources, LayerSource(Volume(truth.data, far)))
+    bench.jobs.finish_all()
+    assert "overlap" in bench.state.message
+    assert bench.state.case.truth is None
+    assert bench.state.agreement == {}
+    assert bench.state.result is not None
+
+
+def test_images_that_are_gone_are_not_kept(bench: Bench) -> None:
+    bench.load()
+    bench.jobs.finish_all()
+    image = weakref.ref(bench.patients["one"][Modality.FLAIR].volume.data)
+    bench.patients.clear()
+    bench.jobs.started.clear()
+    bench.sessions.clear()
+    bench.controller.set_images({}, None)
+    gc.collect()
+    assert image() is None
 
 
 def test_images_that_do_not_overlap_are_one_message(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 
 from napari_shaspec.box import Box
@@ -18,6 +19,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, Role, guessed_modality, image_layer, source_of
 from napari_shaspec.plugin.reader import LayerFile, read_file
+from napari_shaspec.plugin.viewport import box_in_view, show_place
 from napari_shaspec.plugin.writer import write_image, write_labels
 from napari_shaspec.volume import Volume
 
@@ -212,3 +214,28 @@ def test_windows_come_from_the_brain() -> None:
     low, high = options["contrast_limits"]
     assert 100 <= low < 105
     assert 195 < high <= 200
+
+
+@pytest.mark.parametrize(("unit", "edge"), [("um", 1000.0), ("cm", 0.1), ("mm", 1.0), ("pixel", 1.0)])
+def test_layers_of_other_readers_have_units(unit: str, edge: float) -> None:
+    data = np.arange(120, dtype=np.float32).reshape(4, 5, 6)
+    layer = Image(data, scale=(edge, edge, 2 * edge), translate=(edge,) * 3, units=(unit,) * 3)
+    volume = source_of(layer).volume
+    np.testing.assert_allclose(volume.affine, [[2, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 1]])
+
+
+def test_voxels_that_no_scanner_makes_are_refused() -> None:
+    with pytest.raises(ShaSpecError, match=r"voxels of .* mm and an image of at most"):
+        source_of(Image(np.eye(4)[None] * np.ones((4, 4, 4)), scale=(1000,) * 3))
+
+
+def test_places_are_in_mm_whatever_unit_the_viewer_shows() -> None:
+    """napari takes the smallest unit of its layers for all of them."""
+    grid = Volume(np.zeros((6, 5, 4), np.float32), np.diag([1.0, 1, 2, 1]))
+    viewer = ViewerModel()
+    layer = viewer.add_labels(np.zeros((4, 5, 6), np.uint8), **Placement.of(grid).keywords())
+    viewer.add_image(np.ones((4, 5, 6)), scale=(1000,) * 3, units=("um",) * 3)
+    show_place(viewer.dims, (4.0, 3.0, 5.0))
+    assert tuple(viewer.dims.point) == (4000, 3000, 5000)
+    assert box_in_view(viewer.dims, None, grid) == Box((0, 0, 2), (6, 5, 3))
+    assert box_in_view(viewer.dims, layer, grid) is not None

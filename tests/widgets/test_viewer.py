@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import weakref
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -857,6 +858,15 @@ def test_what_is_chosen_last_is_opened(panel: ShaSpecWidget, case_folder: Path, 
     form.files.value = files
     form.button.changed.emit(True)
     assert opened == [[str(case_folder)], [], [str(path) for path in files]]
+    surname_first = tmp_path / "Doe, John"
+    (tmp_path / "Doe").mkdir()
+    shutil.copytree(case_folder, surname_first)
+    files = tuple(sorted(surname_first.glob("*t1*")))
+    form.files.value = files
+    form.button.changed.emit(True)
+    form.folder.value = surname_first
+    form.button.changed.emit(True)
+    assert opened[3:] == [[str(path) for path in files], [str(surname_first)]]
     panel.open_paths([])
     assert "Choose a case folder first" in panel.run.message.text()
 
