@@ -140,7 +140,7 @@ def _measured(checkpoint: Checkpoint, files: CaseFiles, device: str, precision: 
     from napari_shaspec.inference.session import Session
 
     try:
-        case = files.read()
+        case = files.images_only().read()
     except ShaSpecError as error:  # files of several cases may have the same name
         raise ShaSpecError(f"{error.expected} (case {files.name})", error.found, error.action) from error
     for note in case.notes:
