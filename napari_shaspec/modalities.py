@@ -49,9 +49,7 @@ _BIDS = re.compile(r"sub-[a-z0-9]+(_|$)", re.IGNORECASE)
 _PATIENT = re.compile(r"^[a-z]{2}[ _-]?[0-9]{2,}(?=[ _-])", re.IGNORECASE)
 """GT-001 at the beginning of a name is a patient, and says neither ground truth nor (GD-001) contrast agent."""
 
-_FIRST_SET = re.compile(r"(?<![a-z0-9])set1(?![a-z0-9])", re.IGNORECASE)
-
-_WHOLE_TOKENS = {"t1n", "t2f"}  # BraTS 2023; as parts they would misread T2FSE as t2f + se
+_WHOLE_TOKENS = {"t1n", "t2f", "set1"}  # BraTS 2023, as parts they would misread T2FSE as t2f + se; and no se + t1
 _VOCABULARY = sorted(
     (_T1 | _GIVEN | _DENIED | _NEGATIONS | _EVENTS | _TECHNIQUES | _OTHER_SEQUENCES | _SEGMENTATION)
     - _WHOLE_TOKENS
@@ -139,8 +137,8 @@ def recognise(filename: str | Path) -> Modality | None:
     t1 = bool(known & _T1)
     t2 = bool(known & {"t2", "t2w"})
     flair = bool(known & {"flair", "t2f"}) or bool(neighbours & {("dark", "fluid"), ("da", "fl")})
-    if flair and _FIRST_SET.search(file_stem(filename)):
-        return None  # the FLAIR of a first set, or a T1 by spin echo
+    if "set1" in known and (flair or t2):
+        return None  # of a first set, or a T1 by spin echo
     # "T1 FLAIR" is a T1-weighted inversion recovery; "T2 FLAIR" is the FLAIR of this program.
     flair &= not neighbours & {("t1", "flair"), ("t1w", "flair")}
     if flair:
@@ -206,7 +204,8 @@ def _words(filename: str | Path) -> tuple[str, ...]:
 def _words_of(text: str) -> tuple[str, ...]:
     text = text.lower().replace("t2*", "t2star")
     text = re.sub(r"(?<![a-z0-9])w[ _-]o(?![a-z0-9])", " without ", text)
-    text = re.sub(r"\s-c(?![a-z0-9])|(?<=t1|1w)c-$", " without contrast ", text)
+    text = re.sub(r"(?<![a-z0-9])set1(?!\d)", " set1 ", text)
+    text = re.sub(r"\s-c(?![a-z0-9])|(?<=t1|1w)cm?-$", " without contrast ", text)
     text = re.sub(r"((?:t1|1w|mprage|bravo|spgr)[a-z0-9 _-]*?[ _-])c-(?![a-z0-9])", r"\1 without contrast ", text)
     text = re.sub(r"\+ ?(c|gd|km|contrast)(?![a-z])|(?<![a-z])c\+", " contrast ", text)
     text = re.sub(r"(?<=t1|1w)(?:[ _-]cm?(?![a-z0-9])|\+(?![a-z0-9]))", " contrast ", text)

@@ -36,7 +36,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.io.atomic import staged
 from napari_shaspec.io.cases import read_case
-from napari_shaspec.io.report import read_report
+from napari_shaspec.io.report import file_sha256, read_report
 from napari_shaspec.modalities import Modality, parse_subset
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
@@ -307,8 +307,25 @@ def test_a_report_makes_the_same_labels_again(case: Path, weights: Path, tmp_pat
     assert code == 0, err
     code, _, err = say("predict", "--from", tmp_path / "seg.json", "--out", tmp_path / "again.nii.gz")
     assert code == 0, err
-    assert (tmp_path / "again.nii.gz").read_bytes() == (tmp_path / "seg.nii.gz").read_bytes()
+    lost = (tmp_path / "seg.nii.gz").read_bytes()
+    assert (tmp_path / "again.nii.gz").read_bytes() == lost
     assert "Predicted from FLAIR, T2" in err
+    # Beside the report they are made again, too, and it stays; where it lists others, it does not.
+    told = (tmp_path / "seg.json").read_bytes()
+    for name, free in (("seg.nii.gz", True), ("seg.nii", False)):
+        (tmp_path / "seg.nii.gz").unlink()
+        code, _, err = say("predict", "--from", tmp_path / "seg.json", "--out", tmp_path / name)
+        assert (code == 0, "the labels differ" in err) == (free, False)
+        assert (tmp_path / name).exists() == free
+        assert (tmp_path / "seg.json").read_bytes() == told
+        (tmp_path / "seg.nii.gz").write_bytes(lost)
+    report = json.loads(told)
+    report["outputs"]["seg.nii.gz"] = "0" * 64  # as another machine had made them
+    (tmp_path / "seg.json").write_text(json.dumps(report))
+    (tmp_path / "seg.nii.gz").unlink()
+    code, _, err = say("predict", "--from", tmp_path / "seg.json", "--out", tmp_path / "seg.nii.gz")
+    assert (code, "the labels differ" in err) == (0, True)
+    assert read_report(tmp_path / "seg.json").outputs == {"seg.nii.gz": file_sha256(tmp_path / "seg.nii.gz")}
 
 
 def test_a_report_of_other_images_or_weights_is_refused(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:

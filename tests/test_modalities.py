@@ -26,6 +26,7 @@ NAMES = {
         AxFLAIR.nii.gz  AXT2FLAIRFS.nii.gz  3D_FLAIR_SAG.nii.gz  FLAIR3D.nii.gz  dark-fluid.nii.gz
         t2_space_dark-fluid_sag_p2_iso.nii.gz  t2_tirm_tra_dark-fluid.nii.gz  DarkFluid.nii  t2_spc_da-fl_sag.nii.gz
         FLAIR_post_contrast.nii.gz  patient7-flair-brain.nii.gz  7_SAG_CUBE_FLAIR.nii.gz
+        sub-01_ses-set1_FLAIR.nii.gz  sub-set1_FLAIR.nii.gz
         GT-001_flair.nii.gz  PD_004-flair.nii.gz  BraTS-GLI-00000-000-t2f""",
     T1: """
         GD-001_t1.nii.gz  CE12_T1.nii.gz
@@ -37,7 +38,8 @@ NAMES = {
         T1_no_gd.nii.gz  T1_noncontrast.nii.gz  t1_non-contrast.nii.gz  T1_unenhanced.nii.gz  t1_nativ.nii.gz
         T1_bias_field_corrected.nii.gz  T1_sin_contraste.nii.gz  T1_ohne_Kontrastmittel.nii.gz  T1_cor.nii.gz
         T1 precontrast.nii.gz  T1_ohne_KM.nii.gz  T1_o_KM.nii.gz  T1 -C.nii.gz  AX T1 C-.nii.gz  AX_T1_C-.nii.gz
-        T1W_C-.nii  T1-C-.nii  T1C-.nii  T1 FSE C-.nii.gz  T1 C- axial.nii.gz  SE_T1_FLAIR.nii.gz
+        T1W_C-.nii  T1-C-.nii  T1C-.nii  T1CM-.nii  set1_t1.nii  T1 FSE C-.nii.gz
+        T1 C- axial.nii.gz  SE_T1_FLAIR.nii.gz
         T1_vor_KM.nii.gz  before_contrast_T1.nii.gz  T1_sans_gado.nii.gz  t1_mprage_sag_p2_iso.nii.gz
         MPRAGE.nii.gz  AX_T1_SE.nii.gz  T1_FSPGR.nii.gz  SAG_BRAVO.nii.gz  Ax T1 FLAIR.nii.gz
         patient_post_op_t1.nii.gz  patient_postop_T1w.nii.gz  t1_preop.nii.gz  T1_post_processed.nii.gz
@@ -85,7 +87,7 @@ NAMES = {
         sub-01_space-T1w_dseg.nii.gz  STIR_T2.nii.gz  t2_tirm_cor.nii.gz  T1_pre_post.nii.gz
         T1_w_wo_contrast.nii.gz  T1 with and without contrast.nii.gz  T1_subtraction.nii.gz  BRATS_001.nii.gz
         brain.nii.gz  image.nii.gz  .nii.gz  case_post.nii.gz  post_op.nii.gz  gd.nii.gz  sub-01_ses-T1w_bold.nii.gz
-        set1_flair.nii.gz  Set1_T2.nii.gz
+        set1_flair.nii.gz  Set1_T2.nii.gz  set1FLAIR.nii.gz  P1_set1FLAIR.nii.gz
         T1/0001.nii.gz  flair/IM-0001.nii.gz  contact1.nii.gz  xt1.nii.gz  t2pred.nii.gz""",
 }
 

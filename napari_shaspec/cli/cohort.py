@@ -109,9 +109,14 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
 
 
 def _is_finished(files: CaseFiles, table: CohortTable, job: Job) -> bool:
-    """With everything that is asked for beside the label map, too."""
-    written = all(path.is_file() for path in job.outputs(files).files())
-    return written and table.is_finished(files, job.sha256, job.settings)
+    """With everything that is asked for beside the label map, too, and of the same run: it is written after it."""
+    if not table.is_finished(files, job.sha256, job.settings):
+        return False
+    labels, *others = job.outputs(files).files()
+    if not all(path.is_file() for path in (labels, *others)):
+        return False
+    written = labels.stat().st_mtime_ns
+    return table.was_edited(files) or all(path.stat().st_mtime_ns >= written for path in others)
 
 
 def _spare_edited(edited: Sequence[str], left: Collection[str]) -> None:

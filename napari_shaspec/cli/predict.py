@@ -25,7 +25,7 @@ from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, staged
 from napari_shaspec.io.outputs import LabelForm, Outputs
-from napari_shaspec.io.report import file_sha256, read_report, writes_report
+from napari_shaspec.io.report import file_sha256, is_report, read_report, writes_report
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region, masks_to_labels, volumes_ml
 
@@ -133,7 +133,10 @@ def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: boo
 
     report = read_report(path)
     outputs = Outputs(out, LabelForm(report.labels), probabilities=False, report=False)
-    outputs = replace(outputs, report=writes_report(outputs))
+    listed = {file.name for file in outputs.files()} <= report.outputs.keys()
+    restored = listed and not overwrite and outputs.report_path().resolve() == path.resolve()
+    if not restored:
+        outputs = replace(outputs, report=writes_report(outputs))
     outputs.check(overwrite=overwrite)
     images = {}
     for modality, (name, sha256) in report.images.items():
@@ -163,7 +166,12 @@ def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: boo
         say("Note: the exported labels were edited by hand; these are the network's.")
     elif not any(name.lower().endswith(outputs.ending) for name in report.outputs):
         say(f"Note: not compared with the labels of the report, which are no {outputs.ending} file.")
-    elif not {file_sha256(file) for file in outputs.files()} <= set(report.outputs.values()):
+    made = {file_sha256(file) for file in outputs.files() if file != outputs.report_path()}
+    if made <= set(report.outputs.values()):
+        return
+    if restored:  # the report there is not of these labels
+        _write(run, report.thresholds, report.smooth, replace(outputs, report=True), None, overwrite=True)
+    if not report.edited and any(name.lower().endswith(outputs.ending) for name in report.outputs):
         say("Note: the labels differ from those of the report: other versions or another machine made them.")
 
 
@@ -242,7 +250,9 @@ def _write(
     with staged([overlay] if overlay is not None else [], overwrite=overwrite) as places:
         if overlay is not None:
             _write_picture(run.case, labels, places[overlay])
-        files = export(outputs, grid, labels, prediction.probabilities, report, overwrite=overwrite)
+        # Without --overwrite a report that is there and not among the outputs is the one that they are made again from.
+        there = not overwrite and not outputs.report and is_report(outputs.report_path())
+        files = export(outputs, grid, labels, prediction.probabilities, None if there else report, overwrite=overwrite)
     _show_volumes(volumes_ml(masks, grid.voxel_volume_mm3), report.confidence)
     for path in (*files, *([overlay] if overlay is not None else [])):
         typer.echo(f"Wrote {path}")

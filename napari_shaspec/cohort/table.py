@@ -35,6 +35,8 @@ COLUMNS = (*EARLIER_COLUMNS, "images", "labels_sha256")
 
 BETWEEN_WARNINGS = " | "
 
+CUT_SHORT = "The run was cut short before this case was in the table. Run again to predict it once more."
+
 OF_BEFORE = "The label map there is of an earlier run."
 
 REWRITING_SHARE = 0.05
@@ -104,7 +106,8 @@ def fingerprint(images: Mapping[Modality, Path]) -> str:
 class CohortTable:
     """Rows by case in a CSV file that is complete at any moment; leaving the context writes the last ones.
 
-    Beside it lies, while a run goes on or after it was killed, a list of the cases that were handed to a worker.
+    Beside it lies, while a run goes on or after it was cut short, a journal of the cases that workers have: their label
+    maps may be newer than their rows.
 
     Parameters
     ----------
@@ -122,8 +125,10 @@ class CohortTable:
         self.rows = {row.case: row for row in read_rows(path)} if path.exists() else {}
         self._writing_seconds = 0.0
         self._written = 0.0
-        self._journal = path.with_suffix(".begun")
-        self._begun = {name for name in _names(self._journal) if not self._is_as_written(name)}
+        self._begun: set[str] = set()
+        self._journal = path.with_suffix(".journal")
+        for name in _names(self._journal):
+            self._own_up(name)
 
     def __enter__(self) -> CohortTable:
         self.save()  # a folder that cannot be written is known before the first case
@@ -133,17 +138,12 @@ class CohortTable:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.save()
-        if not self._begun:
-            self._journal.unlink(missing_ok=True)
 
     def begin(self, name: str) -> None:
-        """Note that a case is handed to a worker: its label map may be replaced before its row is on the disk.
-
-        After a kill in between, `was_edited` asks the map itself.
-        """
+        """Note that a case is handed to a worker: its label map may be replaced before its row is on the disk."""
         self._begun.add(name)
         with self._journal.open("a", encoding="ascii") as file:
-            file.write(json.dumps(name) + "\n")
+            file.write(_line(name))
 
     def add(self, row: Row) -> None:
         """Put a row in the place of the case's older one; on the disk now, or soon.
@@ -155,6 +155,8 @@ class CohortTable:
             error = row.error if OF_BEFORE in row.error else f"{row.error} {OF_BEFORE}"
             row = replace(row, error=error, labels=before.labels, labels_sha256=before.labels_sha256)
         self.rows[row.case] = row
+        if row.error and row.case in self._begun:
+            self._own_up(row.case)  # it may have failed after the label map was there
         self._begun.discard(row.case)
         if time.monotonic() - self._written >= self._writing_seconds / REWRITING_SHARE:
             self.save()
@@ -168,6 +170,11 @@ class CohortTable:
         writer.writerows(_cells(self.rows[case]) for case in sorted(self.rows))
         with replacing(self.path) as place:
             write_table(place, text.getvalue())
+        if self._begun:
+            with replacing(self._journal) as place:
+                place.write_text("".join(map(_line, sorted(self._begun))), encoding="ascii")
+        else:
+            self._journal.unlink(missing_ok=True)
         self._written = time.monotonic()
         self._writing_seconds = self._written - began
 
@@ -198,14 +205,20 @@ class CohortTable:
             return False
         if row is None or not row.labels_sha256:
             return not is_written_here(labels)
-        # Of a run that was killed before the row was on the disk, or of a task that nobody could stop any more.
-        replaced = files.name in self._begun and is_written_here(labels)
-        return file_sha256(labels) != row.labels_sha256 and not replaced
+        return file_sha256(labels) != row.labels_sha256
 
-    def _is_as_written(self, name: str) -> bool:
+    def _own_up(self, name: str) -> None:
+        """Where this program has put another label map there than the row is of, the case is not done."""
         row = self.rows.get(name)
         labels = self.path.with_name(row.labels) if row is not None and row.labels else None
-        return labels is not None and labels.is_file() and file_sha256(labels) == (row.labels_sha256 if row else "")
+        if row is None or labels is None or not labels.is_file() or not is_written_here(labels):
+            return
+        if (found := file_sha256(labels)) != row.labels_sha256:
+            self.rows[name] = replace(row, error=row.error or CUT_SHORT, volumes_ml={}, labels_sha256=found)
+
+
+def _line(name: str) -> str:
+    return json.dumps(name) + "\n"
 
 
 def _names(journal: Path) -> list[str]:

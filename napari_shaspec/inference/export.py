@@ -49,7 +49,8 @@ def export(
     probabilities
         (3, X, Y, Z); needed where ``outputs`` asks for them.
     report
-        Without ``outputs``, ``labels`` and ``volumes_ml``, which are filled in here; needed where `writes_report`.
+        Without ``outputs``, ``labels`` and ``volumes_ml``, which are filled in here; needed where `writes_report`, but
+        for labels that are made again beside the report that describes them.
 
     Returns
     -------
@@ -62,7 +63,7 @@ def export(
         If a number is no `Label`, or a path cannot be written; nothing is left behind then.
     """
     check_labels(labels)
-    if writes_report(outputs):
+    if report is not None and writes_report(outputs):
         outputs = replace(outputs, report=True)
     outputs.check(overwrite=overwrite)
     files = outputs.files()

@@ -6,9 +6,10 @@ Layouts: one folder for each case (BraTS, UCSF, UPENN, clinical exports) at any 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
 
@@ -153,7 +154,7 @@ def case_files(*paths: str | Path) -> CaseFiles:
         raise ShaSpecError(
             "one case folder, or the files of one case", f"{len(given)} paths", "Give each case folder by itself"
         )
-    cases = list(_search(folders[0]))
+    cases = _search(folders[0])
     seen = [case for case in cases if case.refusal is None or not isinstance(case.refusal.__cause__, OSError)]
     cases = seen or cases  # a folder that cannot be looked into is no second case
     if not cases:
@@ -180,7 +181,7 @@ def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
     folder = Path(folder)
     if not is_folder(folder):
         raise ShaSpecError(f"a folder of cases at {folder}", "none", "Check the path")
-    found = list(_search(folder, beside=True))
+    found = _search(folder, beside=True)
     if not found:
         raise _nothing_found(f"{folder} and the folders in it", nifti_files(folder))
     names = Counter(case.name for case in found)
@@ -205,27 +206,30 @@ def _distinct(cases: Iterable[CaseFiles]) -> Iterator[CaseFiles]:
         yield files if name == files.name else replace(files, name=name)
 
 
-def _search(folder: Path, *, beside: bool = False) -> Iterator[CaseFiles]:
-    """A folder that holds a recognised image is a case; of any other the folders in it are searched.
+def _search(folder: Path, *, beside: bool = False) -> list[CaseFiles]:
+    """A folder that holds a recognised image is a case; of any other the folders in it are searched. Sorted by path.
 
     With ``beside`` those of the first as well: a template among the folders of patients must not hide them. Where links
     lead to a folder a second time, it is no second case.
     """
-    seen: set[Path] = set()
-    links = deque([(folder, DEPTH)])
-    while links:  # after all that needs none, so that what lies deep behind a link is found where it lies
-        inner, depth = links.popleft()
-        yield from _search_real(inner, depth, seen, links, beside=beside and inner is folder)
+    seen: dict[Path, int] = {}
+    found: list[tuple[Path, CaseFiles]] = []
+    links = [(folder, DEPTH)]
+    while links:  # after all that needs none, those first behind which the search may go deepest
+        first = max(links, key=itemgetter(1))
+        links.remove(first)
+        found += _search_real(*first, seen, links, beside=beside and first[0] is folder)
+    return [case for _, case in sorted(found, key=itemgetter(0))]
 
 
 def _search_real(
-    folder: Path, depth: int, seen: set[Path], links: deque[tuple[Path, int]], *, beside: bool = False
-) -> Iterator[CaseFiles]:
-    """`_search`, with the links that are met on the way put off."""
+    folder: Path, depth: int, seen: dict[Path, int], links: list[tuple[Path, int]], *, beside: bool = False
+) -> Iterator[tuple[Path, CaseFiles]]:
+    """`_search`, with the links that are met on the way put off; ``seen`` tells how deep it went from each folder."""
     real = folder.resolve()
-    if real in seen:
+    before, seen[real] = seen.get(real), max(depth, seen.get(real, 0))
+    if before is not None and depth <= before:
         return
-    seen.add(real)
     name = folder_name(real)
     try:
         files = nifti_files(folder)
@@ -233,11 +237,13 @@ def _search_real(
         own = tuple(path for path in files if (is_label_map(path) or recognise(path)) and is_own_answer(path))
         others = [path for path in files if path not in own]
         if any(recognise(path) for path in others):
-            yield replace(_sorted_out(others, name), own_answers=own)
+            if before is None:
+                yield folder, replace(_sorted_out(others, name), own_answers=own)
             depth = depth if beside else 0
         inside = folders_in(folder) if depth else []
     except ShaSpecError as error:
-        yield CaseFiles(name, {}, refusal=error)
+        if before is None:
+            yield folder, CaseFiles(name, {}, refusal=error)
     else:
         for inner in inside:
             if inner.is_symlink():

@@ -10,7 +10,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import bids_entity, patient_part, recognise
 
 _SERIES = re.compile(r"(?:s|se|ser|series|im|img)?_?\d{1,5}(?:a\d+)?")
-_SERIES_BEHIND = re.compile(r"[\W_]+[1-9]\d{0,3}$")
+_SERIES_BEHIND = re.compile(r"[\W_]+(?!(?:19|20)\d\d$)[1-9]\d{0,3}$")  # a year is a visit
 _SAYS_NO_PATIENT = {"bet", "brain", "ep", "head", "mni", "nav", "reg", "registered", "stealth", "stripped", "wip"}
 """What names begin with that tells protocol or processing."""
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
+from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.layers import LayerSource
-from napari_shaspec.volume import UNNAMED_LABEL_MAP, Case
+from napari_shaspec.volume import UNNAMED_LABEL_MAP, Case, Volume
 
 
 def case_steps(
@@ -27,20 +28,23 @@ def case_steps(
     Raises
     ------
     ShaSpecError
-        As `combine`.
+        As `combine` of the images; a reference that does not fit them is left out, with a note.
     """
     from napari_shaspec.io.assembly import combine
     from napari_shaspec.io.patients import case_name, doubt_about
 
     volumes = {modality: source.volume for modality, (_, source) in sources.items()}
     called = {modality: source.path or Path(name) for modality, (name, source) in sources.items()}
-    case = combine(
-        case_name(called.values(), ""),
-        volumes,
-        called,
-        truth.volume if truth is not None else None,
-        truth.path if truth is not None else None,
-    )
+    name = case_name(called.values(), "")
+    unfit: list[str] = []
+    try:
+        case = combine(name, volumes, called, *_reference(truth))
+    except ShaSpecError as error:
+        if truth is None:
+            raise
+        case = combine(name, volumes, called)  # which says what is wrong, if it is the images
+        unfit.append(f"{_begin(truth.path)}not compared with. {error}")
+        truth = None
     said = [note for name, source in sources.values() for note in _with_name(source, name)]
     if truth is not None:
         said += _with_name(truth, UNNAMED_LABEL_MAP)
@@ -49,7 +53,7 @@ def case_steps(
     if not cancelled.is_set():
         yield replace(
             case,
-            notes=tuple(dict.fromkeys((*said, *case.notes, *([doubt] if doubt else [])))),
+            notes=tuple(dict.fromkeys((*said, *case.notes, *unfit, *([doubt] if doubt else [])))),
             files={modality: source.path for modality, (_, source) in sources.items() if source.path is not None},
             changed=changed,
             stamps={modality: source.stamp for modality, (_, source) in sources.items() if source.stamp},
@@ -77,6 +81,10 @@ def reference_steps(case: Case, truth: LayerSource | None, cancelled: Event) -> 
     said = [*notes, *_with_name(truth, UNNAMED_LABEL_MAP), *placed]
     if not cancelled.is_set():
         yield replace(case, truth=both.truth, truth_file=truth.path, notes=tuple(dict.fromkeys(said)))
+
+
+def _reference(truth: LayerSource | None) -> tuple[Volume | None, Path | None]:
+    return (None, None) if truth is None else (truth.volume, truth.path)
 
 
 def _begin(file: Path | None, name: str = UNNAMED_LABEL_MAP) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_shaspec.modalities import Modality
+from napari_shaspec.modalities import Modality, patient_part
 from napari_shaspec.plugin.controller import Controller
 from napari_shaspec.plugin.layer_sources import LayerSources
 from napari_shaspec.plugin.layers import LayerSource, Placement, Role, file_of, guessed_modality, is_moved, role_of
@@ -48,7 +48,8 @@ class CaseLayers:
         self._seen: list[Layer] = []
         self._refused: dict[Layer, Modality] = {}
         self._unusable: set[Layer] = set()
-        self._beside = False  # whether the reference lies in a folder of the images
+        # The reference, its folder where that is one of the images, and the images.
+        self._accompanied: tuple[Layer | None, Path | str | None, set[Layer | Path]] = (None, None, set())
         self._told: tuple[dict[Modality, tuple[Layer, LayerSource]], LayerSource | None] = ({}, None)
 
     def candidates(self) -> list[Layer]:
@@ -85,7 +86,10 @@ class CaseLayers:
         folder = self._latest_folder(recognised)
         others = [layer for layer in recognised if self._folder(layer) not in (folder, None)]
         before = self._leave_case(folder)
+        former = list(self._slots.values())
         self._fill_slots(recognised, folder)
+        if _identities(former).isdisjoint(_identities(self._slots.values())):
+            before += former  # of another patient, in the same folder
         self._choose_reference([layer for layer in new if layer in references], [*others, *before])
         self._put_aside([*others, *before])
         self._settle_reference(references)
@@ -153,6 +157,7 @@ class CaseLayers:
         """Let go of viewer and layers."""
         self._sources.close()
         self._slots, self._seen, self._told, self._refused, self._unusable = {}, [], ({}, None), {}, set()
+        self._accompanied = (None, None, set())
         self._viewer = self._reference = None
 
     def _hand_on(self) -> None:
@@ -203,19 +208,29 @@ class CaseLayers:
                 if free and guessed_modality(layer) is modality and self._folder(layer) == folder:
                     self._slots[modality] = layer
                     break
-        if self._reference not in references or (self._told[0] and not self._slots):
-            self._reference = None  # without any image left the next one may be another patient's
+        if self._reference not in references:
+            self._reference = None
 
     def _settle_reference(self, references: list[Layer]) -> None:
-        """Beside the images lies the one that fits; that of a folder that no image is of any more does not."""
+        """One that has been there goes when all of its images have, or when none is of its folder any more.
+
+        Where there is none, the latest that lies beside the images has its place.
+        """
         self._unusable = {layer for layer in self._unusable if layer in references} - self._sources.assigned
+        images = _identities(self._slots.values())
         here = {self._folder(layer) for layer in self._slots.values()} - {None}
-        if self._beside and here and self._folder(self._reference) not in here:
-            self._reference = None
+        reference, folder, company = self._accompanied
+        if images and self._reference is not None and self._reference is reference:
+            left = folder is not None and folder not in here
+            if company.isdisjoint(images) or left:
+                self._reference = None
         if self._reference is None and len(here) == 1:
             beside = [layer for layer in references if self._folder(layer) in here and layer not in self._unusable]
-            self._reference = beside[-1] if beside else None
-        self._beside = self._reference is not None and self._folder(self._reference) in here
+            fitting = [layer for layer in beside if _of_one_patient(layer, self._slots.values())]
+            self._reference = fitting[-1] if fitting else None
+        if images:
+            lies = self._folder(self._reference)
+            self._accompanied = self._reference, lies if lies in here else None, images
 
     def _leave_case(self, folder: Path | str | None) -> list[Layer]:
         """Empty the slots if images of another folder come; what was in them."""
@@ -260,6 +275,12 @@ class CaseLayers:
 def _may_become_a_modality(layer: Layer) -> bool:
     """Whether it holds an image, of whatever shape, that is none of ours."""
     return type(layer).__name__ == "Image" and role_of(layer) in (None, Role.IMAGE)
+
+
+def _of_one_patient(reference: Layer, images: Iterable[Layer]) -> bool:
+    """Whether no file's name speaks against it: a folder may hold the files of many."""
+    mine, *others = ((file and patient_part(file)) or "" for file in map(file_of, (reference, *images)))
+    return not mine or not any(others) or mine in others
 
 
 def _identities(layers: Iterable[Layer]) -> set[Layer | Path]:

@@ -6,9 +6,9 @@ Knows neither Qt nor napari: threads and painting are handed in, so that the rul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from napari_shaspec.errors import ShaSpecError
@@ -151,7 +151,7 @@ class Controller:
     def _reference_failed(self, error: Exception) -> None:
         """There is another reference, and nothing can be compared with it: nor is it with the one before."""
         if self.state.case is not None:
-            self._referenced(replace(self.state.case, truth=None, truth_file=None))
+            self._referenced(*reference_steps(self.state.case, None, Event()))
         self._failed(error)
 
     # Modalities

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_shaspec.io.orientation import check_sizes
 from napari_shaspec.plugin.layers import CHANGED, LayerSource, Role, role_of, source_of, with_note, world_affine
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class LayerSources:
         before = None if kept is None else kept[1]
         moved = place is not None and before is not None and not np.array_equal(place, before)
         if kept is None or moved or kept[0] is not layer.data or layer in self._assigned:
+            self._kept.pop(layer, None)  # what cannot be read now is looked at again when it changes
             source = source_of(layer)
+            check_sizes(source.volume.affine, source.volume.shape)
             if role_of(layer) is Role.REFERENCE:
                 # Its layer holds a copy, so that the values themselves tell a stroke or undo from a mere redraw.
                 if kept is not None and np.array_equal(source.volume.data, kept[2].volume.data):
@@ -100,6 +103,8 @@ class LayerSources:
         self._assigned = set()
 
     def _on_place(self, event: Event) -> None:
+        if event.source not in self._kept:  # it could not be read as it was
+            self._assigned.add(event.source)
         self._changed()
 
     def _on_data(self, event: Event) -> None:

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
-from napari_shaspec.io.orientation import check_sizes
 from napari_shaspec.modalities import Modality, recognise
 from napari_shaspec.plugin.palette import reference_look
 from napari_shaspec.volume import Volume, foreground_mask
@@ -194,7 +193,7 @@ def source_of(layer: Layer) -> LayerSource:
     Raises
     ------
     ShaSpecError
-        If the layer is not three-dimensional, holds colours, or has voxels that no scanner makes.
+        If the layer is not three-dimensional, or holds colours.
     """
     source = _tagged(layer)
     if source is not None and Placement.of(source.volume).to_display(source.volume.data).shape == layer.data.shape:
@@ -221,7 +220,6 @@ def source_of(layer: Layer) -> LayerSource:
     affine = np.eye(4)
     affine[:3, :3] = place[:3, order][order]
     affine[:3, 3] = place[order, 3]
-    check_sizes(affine, [data.shape[axis] for axis in order])
     role = Role.IMAGE if source is None else source.role
     volume = Volume(_checked(data.transpose(order), layer.name, role), affine)
     if source is None:

@@ -132,15 +132,48 @@ def test_a_run_that_is_killed_does_not_blame_anybody(tmp_path: Path, files: Case
     table.save()
     for name in ("b", "none yet", "m\udcfcller\n"):
         table.begin(name)
-    with (tmp_path / "t.begun").open("a") as journal:
+    with (tmp_path / "t.journal").open("a") as journal:
         journal.write('"cut of')
     assert not CohortTable(tmp_path / "t.csv").was_edited(files)
     write_volume(Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)  # and then the kill
+    with CohortTable(tmp_path / "t.csv") as again:
+        assert not again.was_edited(files)
+        assert list(again.rows) == ["b"]
+        # Its volumes are not those of this label map, whatever weights they were of.
+        assert not again.is_finished(files, GOOD.weights, GOOD.settings)
+    assert "cut short" in CohortTable(tmp_path / "t.csv").rows["b"].error
+    labels.write_text("an expert's")
+    assert CohortTable(tmp_path / "t.csv").was_edited(files)
+
+
+def test_who_corrects_a_case_that_is_in_the_table_is_spared(tmp_path: Path, files: CaseFiles) -> None:
+    """By a program that keeps the header; the run has begun others, and was cut short then."""
+    labels = tmp_path / GOOD.labels
+    with CohortTable(tmp_path / "t.csv") as table:
+        table.begin("b")
+        write_volume(Volume(np.ones((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
+        table.add(replace(GOOD, labels_sha256=file_sha256(labels)))
+        table.begin("c")
+    write_volume(Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
+    for _ in range(2):
+        with CohortTable(tmp_path / "t.csv") as again:
+            assert again.was_edited(files)
+            again.begin("d")
+            again.add(replace(BAD, case="d"))
+
+
+def test_a_case_that_fails_behind_its_label_map_blames_nobody(tmp_path: Path, files: CaseFiles) -> None:
+    labels = tmp_path / GOOD.labels
+    write_volume(Volume(np.ones((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
+    with CohortTable(tmp_path / "t.csv") as table:
+        table.rows = {"b": replace(GOOD, labels_sha256=file_sha256(labels))}
+        table.begin("b")
+        write_volume(Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
+        table.add(replace(BAD, case="b"))
     again = CohortTable(tmp_path / "t.csv")
     assert not again.was_edited(files)
-    assert list(again.rows) == ["b"]
-    labels.write_text("an expert's")
-    assert again.was_edited(files)
+    assert not again.is_finished(files, GOOD.weights, GOOD.settings)
+    assert again.rows["b"].error.startswith("Expected a file, found none")
 
 
 def test_who_corrects_a_case_that_was_never_begun_is_spared(tmp_path: Path, files: CaseFiles) -> None:
@@ -151,13 +184,12 @@ def test_who_corrects_a_case_that_was_never_begun_is_spared(tmp_path: Path, file
         table.rows = {"b": replace(GOOD, labels_sha256=file_sha256(labels))}
         table.begin("another")
     write_volume(Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
-    assert CohortTable(tmp_path / "t.csv").was_edited(files)
     with CohortTable(tmp_path / "t.csv") as table:
-        table.begin("b")
-        table.add(replace(BAD, case="b"))  # it has failed, and the label map is still the corrected one
+        assert table.was_edited(files)
+        table.begin("another")
         table.add(replace(BAD, case="another"))
     assert CohortTable(tmp_path / "t.csv").was_edited(files)
-    assert not (tmp_path / "t.begun").exists()
+    assert not (tmp_path / "t.journal").exists()
 
 
 def test_what_is_finished(tmp_path: Path, files: CaseFiles) -> None:

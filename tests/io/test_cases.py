@@ -225,6 +225,30 @@ def test_links_hide_nothing_that_lies_deep(save_case: Callable[..., Path], tmp_p
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
+@pytest.mark.parametrize("links", ["root/z", "root/z root/a/b/c/data", "root/a/b/c/data root/b/z"])
+def test_of_several_links_the_one_that_leads_deepest_counts(
+    save_case: Callable[..., Path], tmp_path: Path, links: str
+) -> None:
+    save_case("elsewhere/site/p1/p1_{}.nii", "flair")
+    save_case("root/y/p9/p9_{}.nii", "flair")
+    for link in links.split():
+        (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / link).symlink_to(tmp_path / "elsewhere")
+    found = find_cases(tmp_path / "root")
+    assert sorted(case.name for case in found) == ["p1", "p9"]
+    folders = [case.images[FLAIR].parent for case in found]
+    assert folders == sorted(folders)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
+def test_a_short_way_by_a_link_finds_what_lies_too_deep(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    save_case("root/a/b/c/d/e/p1_{}.nii", "flair")
+    save_case("root/a/p0/p0_{}.nii", "flair")
+    (tmp_path / "root" / "short").symlink_to(tmp_path / "root" / "a" / "b" / "c" / "d")
+    assert [case.name for case in find_cases(tmp_path / "root")] == ["p0", "p1"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
 def test_a_folder_that_links_lead_to_is_one_case(save_case: Callable[..., Path], tmp_path: Path) -> None:
     patient = save_case("data/p1/p1_{}.nii", "flair") / "p1"
     (tmp_path / "data" / "all").symlink_to(tmp_path / "data")

@@ -57,6 +57,10 @@ class Opened:
         self.layers.choose(Modality.T1, "another")
         self.look()
 
+    def rescale(self, scale: tuple[float, float, float]) -> None:
+        self.t1.scale = scale
+        self.look()
+
     def add_reference(self, truth: np.ndarray) -> Labels:
         data, options, _ = reference_layer(LayerSource(Volume(truth, GRID)))
         reference = Labels(data, **options)
@@ -307,9 +311,55 @@ def test_a_reference_goes_with_the_last_image_whyever_that_goes(opened: Opened) 
     for modality in (Modality.FLAIR, Modality.T1):
         opened.layers.choose(modality, None)
     opened.look()
+    opened.layers.choose(Modality.T1, opened.t1.name)  # taken out and put back
+    opened.look()
+    assert opened.bench.state.case.truth is not None
+    opened.layers.choose(Modality.T1, None)
+    opened.look()
     opened.viewer.add_layer(image(Modality.FLAIR, 3, "two"))
     opened.look()
     assert opened.bench.state.case.truth is None
+
+
+def test_a_second_reference_from_elsewhere_takes_the_place_of_the_first(opened: Opened) -> None:
+    """As of a second rater; then a case comes with its own."""
+    for layer, file in ((reference("one"), "one"), (reference("second rater", 4), "second rater")):
+        opened.viewer.add_layer(layer)
+        opened.look()
+        assert opened.bench.state.case.truth_file == Path(f"{file}/p_seg.nii.gz")
+    opened.viewer.layers.extend([image(Modality.FLAIR, 3, "two"), reference("label maps of all patients")])
+    opened.look()
+    assert opened.bench.state.case.truth_file == Path("label maps of all patients/p_seg.nii.gz")
+
+
+def test_a_second_patient_in_the_same_folder_is_a_case_of_its_own(opened: Opened) -> None:
+    truth = reference("one")
+    opened.viewer.add_layer(truth)
+    opened.look()
+    others = []
+    for seed, modality in enumerate((Modality.FLAIR, Modality.T1), 5):
+        volume = Volume(1 + np.random.default_rng(seed).random(SHAPE, np.float32), GRID)
+        data, options, _ = image_layer(LayerSource(volume, Path(f"one/q_{modality.value}.nii.gz"), modality), "other")
+        others.append(Image(data, **options))
+    opened.viewer.layers.extend(others)
+    opened.look()
+    assert opened.bench.controller.patient == 2
+    assert [layer.visible for layer in (opened.flair, opened.t1, *others)] == [False, False, True, True]
+    assert opened.bench.state.case.truth is None
+    assert truth in opened.viewer.layers
+
+
+def test_voxels_that_no_scanner_makes_cost_the_row_until_they_are_mended(opened: Opened) -> None:
+    opened.take_another_readers_t1()
+    with pytest.raises(ShaSpecError, match=r"voxels of .* mm and an image of at most"):
+        opened.rescale((1000.0,) * 3)
+    assert opened.bench.state.slots == {Modality.FLAIR: "FLAIR"}
+    opened.rescale((1.0,) * 3)
+    assert opened.bench.state.slots[Modality.T1] == "another"
+    sessions = len(opened.bench.sessions)
+    opened.t1.units = ("cm",) * 3
+    opened.look()
+    assert len(opened.bench.sessions) == sessions + 1  # of an image ten times as large
 
 
 def test_a_case_that_is_mixed_takes_no_reference_by_itself(opened: Opened) -> None:

@@ -224,11 +224,6 @@ def test_layers_of_other_readers_have_units(unit: str, edge: float) -> None:
     np.testing.assert_allclose(volume.affine, [[2, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 1]])
 
 
-def test_voxels_that_no_scanner_makes_are_refused() -> None:
-    with pytest.raises(ShaSpecError, match=r"voxels of .* mm and an image of at most"):
-        source_of(Image(np.eye(4)[None] * np.ones((4, 4, 4)), scale=(1000,) * 3))
-
-
 def test_places_are_in_mm_whatever_unit_the_viewer_shows() -> None:
     """napari takes the smallest unit of its layers for all of them."""
     grid = Volume(np.zeros((6, 5, 4), np.float32), np.diag([1.0, 1, 2, 1]))
