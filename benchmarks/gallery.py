@@ -76,11 +76,11 @@ def seen(case: Case) -> Slice:
     level = int((labels > 0 if labels.any() else brain).sum((0, 1)).argmax())
     columns, rows = (np.flatnonzero(brain[:, :, level].any(axis)) for axis in (1, 0))
     # Right to left and front to back, then rows before columns.
-    window = (slice(columns[-1], columns[0] - 1 or None, -1), slice(rows[-1], rows[0] - 1 or None, -1), level)
+    window = (slice(columns[0], columns[-1] + 1), slice(rows[0], rows[-1] + 1), level)
     brightest = [float(np.percentile(image[image > 0], 99.5)) for image in images]
     return Slice(
-        tuple((image[window].T / high).clip(0, 1) for image, high in zip(images, brightest, strict=True)),
-        labels[window].T,
+        tuple((image[window][::-1, ::-1].T / high).clip(0, 1) for image, high in zip(images, brightest, strict=True)),
+        labels[window][::-1, ::-1].T,
     )
 
 

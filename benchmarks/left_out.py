@@ -44,9 +44,10 @@ def undone(effect: Effect) -> Effect:
     """The effect's draws without the effect."""
 
     def draw_only(scene: Scene) -> Tensor:
-        before = scene.images
+        images, ranks = scene.images, scene.ranks
         effect(scene)
-        return before
+        scene.ranks = ranks  # a cavity is cut out of the truth as well
+        return images
 
     return draw_only
 

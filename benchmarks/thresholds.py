@@ -40,7 +40,7 @@ def main() -> None:
     answer = {
         region: {
             "threshold": threshold,
-            "dice": round(float(curves.mean[:, place].max()), 4),
+            "dice": round(float(curves.mean[int(abs(THRESHOLDS - threshold).argmin()), place]), 4),
             "dice_at_half": round(float(curves.mean[half, place]), 4),
         }
         for place, (region, threshold) in enumerate(best.items())

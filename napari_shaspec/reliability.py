@@ -178,17 +178,25 @@ class Reliability:
         Which cases, as in "20 simulated cases".
     limits
         Which images that holds for; for all four modalities, those that are not given get the limits of whole brains.
+    fewer
+        How many of those cases have a subset, where not all of them do.
     """
 
     dice: Mapping[frozenset[Modality], Mapping[Region, float]]
     source: str
     limits: Mapping[Modality, Limits] = field(default_factory=dict)
+    fewer: Mapping[frozenset[Modality], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         frozen = {available: MappingProxyType(dict(row)) for available, row in self.dice.items()}
         object.__setattr__(self, "dice", MappingProxyType(frozen))
         limits = {modality: self.limits.get(modality, Limits()) for modality in Modality}
         object.__setattr__(self, "limits", MappingProxyType(limits))
+        object.__setattr__(self, "fewer", MappingProxyType(dict(self.fewer)))
+
+    def source_of(self, available: frozenset[Modality]) -> str:
+        """Over which cases the mean of a subset is: ``3 of 20 simulated cases`` where not all of them have it."""
+        return f"{self.fewer[available]} of {self.source}" if available in self.fewer else self.source
 
     def to_dict(self) -> dict[str, Any]:
         """JSON: ``{"source": ..., "limits": {"flair": {...}, ...}, "dice": {"flair+t1": {...}, ...}}``."""
@@ -197,7 +205,8 @@ class Reliability:
             for available, row in self.dice.items()
         }
         limits = {modality.value: asdict(each) for modality, each in self.limits.items()}
-        return {"source": self.source, "limits": limits, "dice": rows}
+        fewer = {subset_name(available): count for available, count in self.fewer.items()}
+        return {"source": self.source, "limits": limits, "dice": rows, **({"fewer": fewer} if fewer else {})}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Reliability:
@@ -221,13 +230,14 @@ class Reliability:
                 Modality(modality): Limits(**{name: float(value) for name, value in each.items()})
                 for modality, each in written.items()
             }
+            fewer = {parse_subset(name): int(count) for name, count in values.get("fewer", {}).items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _unreadable(f"{type(error).__name__}: {error}") from error
         for row in rows.values():
             for dice in row.values():
                 if not 0 <= dice <= 1:
                     raise _unreadable(f"a Dice of {dice}")
-        return cls(rows, source, limits)
+        return cls(rows, source, limits, fewer)
 
 
 def confidence(
@@ -252,7 +262,8 @@ def confidence(
     }
     unlike = {modality: why for modality, why in beyond.items() if why}
     row: Mapping[Region, float] = {} if unlike else reliability.dice.get(chosen, {})
-    return {region: Confidence(region, chosen, row.get(region), reliability.source, unlike) for region in Region}
+    source = reliability.source if unlike else reliability.source_of(chosen)
+    return {region: Confidence(region, chosen, row.get(region), source, unlike) for region in Region}
 
 
 def _given(available: Collection[Modality]) -> str:

@@ -26,7 +26,7 @@ from sklearn.metrics import silhouette_score
 from napari_shaspec import __version__
 from napari_shaspec.cli.ablate import Kind
 from napari_shaspec.cli.app import run
-from napari_shaspec.cli.evaluate import _exactly_answered
+from napari_shaspec.cli.evaluate import _answered_by_all, _exactly_answered
 from napari_shaspec.cli.features import _Source, _write_table
 from napari_shaspec.cli.simulate import HIGHEST_SEED, Settings, case_seed
 from napari_shaspec.cli.train import _without_folders
@@ -433,6 +433,13 @@ def test_evaluate_puts_networks_and_published_rows_side_by_side(
         assert picture.format == "PNG"
     code, _, err = say("evaluate", case, "--out", tmp_path / "t2.csv", "--weights", other, "--weights", other)
     assert (code, "every checkpoint once" in err) == (1, True)
+
+
+def test_networks_are_compared_over_the_same_cases(capsys: pytest.CaptureFixture[str]) -> None:
+    of_one = [Score(case, frozenset({Modality.T1}), Region.WT, 0.5, 1.0) for case in "ab"]
+    assert _answered_by_all(of_one, {"b"}) == of_one[:1]
+    assert "not every network has an answer: b" in capsys.readouterr().err
+    assert _answered_by_all(of_one, ()) == of_one
 
 
 def test_evaluate_attaches_what_it_measured(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:

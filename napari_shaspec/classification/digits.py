@@ -49,7 +49,8 @@ def exported_order(labels: NDArray[np.uint8], digit: int) -> NDArray[np.intp]:
 
 def _read_idx(folder: Path, name: str, magic: int, axes: int) -> NDArray[np.uint8]:
     """The idx format: magic number and sizes as big-endian 32-bit integers, then bytes."""
-    found = sorted(path for path in folder.rglob(f"{name}*ubyte*") if path.name.endswith(("ubyte", ".gz")))
+    named = (path for path in folder.rglob(f"{name}*ubyte*") if path.name.endswith(("ubyte", ".gz")))
+    found = sorted(path for path in named if path.is_file())  # some archives have a folder of each one's name
     if not found:
         raise ShaSpecError(
             f"MNIST's file {name}-idx{axes}-ubyte.gz in {folder}",

@@ -100,6 +100,7 @@ def ablate(  # noqa: PLR0913 (a command's options are its parameters)
             write_split(read_split(split, found), out / SPLIT)
         elif split is not None and read_split(split, found) != read_split(out / SPLIT, found):
             raise ShaSpecError(f"the split of the runs in {out}", f"another one in {split.name}", "Use another folder")
+    outcomes(known, out)  # what is there has to go with what is asked for, before hours of training
     wanted = {name: config for name, config in known.items() if not variant or name in variant}
     run_variants(wanted, found, out, Hardware(device, precision=precision.value, workers=workers), say)
     training, aside_cases = read_split(out / SPLIT, found)

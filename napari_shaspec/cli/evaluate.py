@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -104,7 +104,8 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
         with staged(files, overwrite=overwrite) as places:
             write_scores(scores, places[out], more=more)
             if more:
-                _write_tables(scores, [places[path] for path in files[1:]], published=published)
+                compared = scores if len(networks) == 1 else _answered_by_all(scores, failed)
+                _write_tables(compared, [places[path] for path in files[1:]], published=published)
                 typer.echo(places[files[2]].read_text(encoding="utf-8"), nl=False)
             else:
                 typer.echo(markdown_table(scores))
@@ -119,6 +120,13 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
         )
     if attach is not None:
         _attach(networks[0].checkpoint, measured(scores, cases_are, extents), attach)
+
+
+def _answered_by_all(scores: Sequence[Score], failed: Collection[str]) -> list[Score]:
+    """Means over other cases would not be comparable."""
+    if failed:
+        say(f"Left out of the tables, since not every network has an answer: {', '.join(sorted(failed))}")
+    return [score for score in scores if score.case not in failed]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,4 +37,7 @@ def measured(scores: Sequence[Score], cases: str, extents: Sequence[Mapping[Moda
     limits = {
         modality: Limits.around([images[modality] for images in extents if modality in images]) for modality in Modality
     }
-    return Reliability(dice, f"{len({score.case for score in chosen})} {cases}", limits)
+    total = len({score.case for score in chosen})
+    counts = {available: max(map(len, row.values())) for available, row in found.items()}
+    fewer = {available: count for available, count in counts.items() if count < total}
+    return Reliability(dice, f"{total} {cases}", limits, fewer)

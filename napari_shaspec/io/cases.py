@@ -184,25 +184,26 @@ def find_cases(folder: str | Path) -> tuple[CaseFiles, ...]:
     found = _search(folder, beside=True)
     if not found:
         raise _nothing_found(f"{folder} and the folders in it", nifti_files(folder))
-    names = Counter(case.name for case in found)
+    names = Counter(case.name.casefold() for case in found)
     # A table's rows must differ, so equal names (one patient, two visits) give way to the folders' names.
+    alone = [names[case.name.casefold()] == 1 or not case.images for case in found]
     return tuple(
         _distinct(
-            case if names[case.name] == 1 or not case.images else replace(case, name=_folder_name(case, folder))
-            for case in found
+            case if kept else replace(case, name=_folder_name(case, folder))
+            for case, kept in zip(found, alone, strict=True)
         )
     )
 
 
 def _distinct(cases: Iterable[CaseFiles]) -> Iterator[CaseFiles]:
-    """The second of a name becomes ``name_2``."""
+    """The second of a name becomes ``name_2``; upper case makes no difference, nor does it on many disks."""
     taken: set[str] = set()
     for files in cases:
         name, number = files.name, 1
-        while name in taken:
+        while name.casefold() in taken:
             number += 1
             name = f"{files.name}_{number}"
-        taken.add(name)
+        taken.add(name.casefold())
         yield files if name == files.name else replace(files, name=name)
 
 

@@ -1,9 +1,9 @@
 """Signal from relaxation times: how bright a sequence shows each class, by the Bloch equations.
 
-The table of class means (settings.py) draws every class in every modality by itself. Here one draw of proton density,
-T1 and T2 decides all four images, as in a patient: fluid that is bright on T2 is dark on FLAIR, tissue with a long T1
-has a long T2, and a T1 by spin echo has hardly any contrast between grey and white matter where an inversion-prepared
-one has much. Echoes are ideal, slice profiles and readout trains are left out.
+The table of class means (settings.py) draws every class in every modality by itself. Here one draw of T1 and T2, with
+the proton density of the class, decides all four images, as in a patient: fluid that is bright on T2 is dark on FLAIR,
+tissue with a long T1 has a long T2, and a T1 by spin echo has hardly any contrast between grey and white matter where
+an inversion-prepared one has much. Echoes are ideal, slice profiles and readout trains are left out.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from napari_shaspec.model.checkpoint import load_checkpoint
 from napari_shaspec.model.config import Substitution
 from napari_shaspec.model.objective import ALPHA, BETA, AlignmentLoss
 from napari_shaspec.training.config import TrainConfig, differences
-from napari_shaspec.training.export import WEIGHTS
+from napari_shaspec.training.export import WEIGHTS, begun_with
 from napari_shaspec.training.splits import SPLIT, read_split, split_cases, write_split
 from napari_shaspec.training.train import LAST, Hardware, train
 
@@ -91,6 +91,12 @@ def run_variants(
             progress(f"{name} ({number} of {len(chosen)}) is there")
             continue
         progress(f"{name} ({number} of {len(chosen)})")
+        if (folder / LAST).exists() and (first := begun_with(folder / LAST)["steps"]) != config.steps:
+            raise ShaSpecError(
+                f"--steps {first}, with which {name} was begun",
+                f"{config.steps}",
+                "Give that number, or another folder",
+            )
         train(
             config,
             folder,
@@ -106,12 +112,17 @@ def run_variants(
 
 
 def outcomes(known: Mapping[str, TrainConfig], out: Path) -> list[Outcome]:
-    """Those of the variants that are finished."""
-    return [
-        Outcome(name, config, tuple(read_scores(out / name / SCORES)))
-        for name, config in known.items()
-        if (out / name / SCORES).exists()
-    ]
+    """Those of the variants that are finished.
+
+    Raises
+    ------
+    ShaSpecError
+        If one of them was trained otherwise.
+    """
+    finished = {name: config for name, config in known.items() if (out / name / SCORES).exists()}
+    for name, config in finished.items():
+        _check(out / name, config)
+    return [Outcome(name, config, tuple(read_scores(out / name / SCORES))) for name, config in finished.items()]
 
 
 def _scores(weights: Path, config: TrainConfig, cases: Sequence[CaseFiles], hardware: Hardware) -> list[Score]:

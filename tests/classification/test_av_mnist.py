@@ -146,6 +146,7 @@ def idx(shape: tuple[int, ...], magic: int, values: np.ndarray) -> bytes:
 def test_mnist_is_read_compressed_and_not(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28))
     (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "train-images-idx3-ubyte").mkdir()  # as in some archives
     (tmp_path / "raw" / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx((3, 28, 28), 2051, images)))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx((3,), 2049, np.array([5, 0, 4])))
     found, labels = read_mnist(tmp_path, "train")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from math import isnan
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from napari_shaspec.evaluation.summary import (
 from napari_shaspec.evaluation.tables import read_scores, write_scores
 from napari_shaspec.modalities import Modality, nonempty_subsets
 from napari_shaspec.regions import Region
+from napari_shaspec.reliability import Reliability, confidence
 
 FLAIR, T1, T1C, T2 = Modality
 SUBSETS = nonempty_subsets(tuple(Modality))
@@ -142,3 +144,13 @@ def test_what_is_attached_is_the_mean_of_the_raw_masks() -> None:
     table = measured(scores, "simulated cases")
     assert table.dice == {frozenset({T2}): {Region.ET: 0.4}}
     assert table.source == "2 simulated cases"
+
+
+def test_what_is_attached_tells_how_many_cases_have_a_subset() -> None:
+    flair, t1c = frozenset({Modality.FLAIR}), frozenset({Modality.T1C})
+    scores = [Score(case, flair, Region.ET, 0.5, 1.0) for case in "abc"] + [Score("b", t1c, Region.ET, 0.9, 1.0)]
+    table = measured(scores, "evaluated cases")
+    again = Reliability.from_dict(json.loads(json.dumps(table.to_dict())))
+    for each in (table, again):
+        assert "Mean Dice 0.50 of 3 evaluated cases" in confidence(each, flair)[Region.ET].evidence
+        assert "Mean Dice 0.90 of 1 of 3 evaluated cases" in confidence(each, t1c)[Region.ET].evidence

@@ -447,3 +447,11 @@ def test_whether_a_folder_holds_images_is_known_soon(tmp_path: Path, monkeypatch
         (tmp_path / f"{number}.txt").touch()
     monkeypatch.setattr(folders, "MOST_ENTRIES", 15)
     assert not holds_nifti(tmp_path)
+
+
+def test_names_differ_in_more_than_upper_case(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    """Label maps are named by them, on disks that see no difference, too."""
+    for pattern in ("data/HGG/Case1/Case1_{}.nii", "data/LGG/case1/case1_{}.nii", "data/x/CASE1/CASE1_{}.nii"):
+        save_case(pattern, "flair")
+    names = [case.name.casefold() for case in find_cases(tmp_path / "data")]
+    assert len(set(names)) == 3

@@ -76,6 +76,12 @@ def test_what_is_finished_is_not_run_again(
     run_variants(chosen, cases, out, hardware)
     with pytest.raises(ShaSpecError, match=r"steps = 2 as in .*all-subsets, found 4"):
         run_variants({"all-subsets": replace(BASE, steps=4)}, cases, out, hardware)
+    # Nor into one table: only one of them is run now, and both are there.
+    with pytest.raises(ShaSpecError, match=r"steps = 2 as in .*all-subsets, found 4"):
+        outcomes({name: replace(config, steps=4) for name, config in known.items()}, out)
+    (out / "only-t2" / "scores.csv").unlink()  # as of one that was stopped
+    with pytest.raises(ShaSpecError, match="--steps 2, with which only-t2 was begun, found 4"):
+        run_variants({"only-t2": replace(known["only-t2"], steps=4)}, cases, out, hardware)
 
 
 @pytest.fixture
