@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,11 +97,32 @@ class CaseLayers:
         here = set(self._sources.watched) - set(self._slots.values())
         self._refused = {layer: lost for layer, lost in self._refused.items() if layer in here}
         self._hand_on()
+        told = self._controller.state.message
+        if before and not others and not told:
+            name = Path(folder).name if folder is not None else "another case"
+            self._controller.state.message = (
+                f"The images of {name} are used, and those before are hidden. What belongs together after all can be "
+                "chosen in the rows."
+            )
+        if twice := self._several(recognised, folder):
+            self._controller.state.message = "\n".join(filter(None, (self._controller.state.message, twice)))
         if folder is not None and others:
             self._controller.state.message = (
                 f"Images of several cases are open: those of {Path(folder).name} are used, and the others are hidden. "
                 "What belongs together after all can be chosen in the rows."
             )
+
+    def _several(self, came: Mapping[Layer, Modality], folder: Path | str | None) -> str:
+        """What to say where several images of one modality have come at once."""
+        of_case = [(layer, modality) for layer, modality in came.items() if self._folder(layer) == folder]
+        counts = Counter(modality for _, modality in of_case)
+        lines = []
+        for modality, count in counts.items():
+            if count > 1 and folder is not None and modality in self._slots:
+                layer = self._slots[modality]
+                name = file.name if (file := file_of(layer)) is not None else layer.name
+                lines.append(f"{count} images are named {modality.title}: {name} is used; choose another in its row.")
+        return "\n".join(lines)
 
     def choose(self, modality: Modality, name: str | None) -> None:
         """The user's own choice of a layer; one layer is one modality."""

@@ -140,8 +140,15 @@ class FeatureLayers:
     def remove(self) -> None:
         """Remove the whole set."""
         self.scatter()
-        for modality in list(self.maps):
+        for modality in {*self.maps, *self.outlines}:
             self._remove(modality)
+
+    def remove_orphans(self) -> bool:
+        """Remove the outlines whose maps the user has deleted; whether there were any."""
+        orphans = [modality for modality in self.outlines if modality not in self.maps]
+        for modality in orphans:
+            self._remove(modality)
+        return bool(orphans)
 
     def close(self) -> None:
         """Leave the grid and disconnect; the layers stay with the user, hidden, as without it they cover each other."""

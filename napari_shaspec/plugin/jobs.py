@@ -56,6 +56,7 @@ class Jobs:
         self._opened = opened
         self._notify = notify
         self._drops_open = 0
+        self._note = ""
         self._after_simulating: Callable[[], None] = lambda: None
         self._use_weights: Callable[[Path | None, Checkpoint], None] = lambda weights, checkpoint: None
         self._opening = Opening(start, add, self._unreadable)
@@ -119,7 +120,12 @@ class Jobs:
             files = export_result(path, form, case, result, labels, probabilities=shares, pictures=pictures)
             yield files, older_files(path, form, probabilities)
 
+        self._note = ""
         self._exporting.run(work)
+
+    def add_note(self, text: str) -> None:
+        """What to say beside the message of the export that has just begun."""
+        self._note = text
 
     def save_sweep(self, path: Path, sweep: Sweep) -> None:
         """Write the answers of all subsets as CSV; a file dialog has asked before an older file is replaced."""
@@ -128,6 +134,7 @@ class Jobs:
         def work(cancelled: Event) -> Iterator[tuple[list[Path], list[Path]]]:
             yield export_sweep(path, sweep), []
 
+        self._note = ""
         self._exporting.run(work)
 
     def simulate(self, seed: int, voxel_mm: float, over: Callable[[], None]) -> None:
@@ -157,15 +164,15 @@ class Jobs:
         for kind in (self._opening, self._loading, self._exporting, self._simulating):
             kind.close(seconds)
 
-    def _unreadable(self, error: ShaSpecError) -> None:
+    def _unreadable(self, error: ShaSpecError | str) -> None:
         self._state.problems = (*self._state.problems, str(error))
         self._notify(str(error))
 
     def _exported(self, files: tuple[list[Path], list[Path]]) -> None:
         written, older = ([each.name for each in some] for some in files)
-        told = f"Wrote {', '.join(written)} to {files[0][0].parent}"
+        told = f"Wrote {', '.join(written)} to {files[0][0].resolve().parent}"
         left = f"; left from before, not of these labels: {', '.join(older)}" if older else ""
-        self._state.message = told + left
+        self._state.message = "\n".join(filter(None, (told + left, self._note)))
 
     def _simulated(self, layers: list[LayerData]) -> None:
         self._state.message = ""

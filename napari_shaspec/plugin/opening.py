@@ -8,7 +8,7 @@ from threading import Event
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.plugin.latest import Handle, Start
 from napari_shaspec.plugin.layers import LayerData
-from napari_shaspec.plugin.reader import files_of, read_file
+from napari_shaspec.plugin.reader import files_of, read_file, what_is_left_out
 
 
 class Opening:
@@ -21,10 +21,12 @@ class Opening:
     add
         Called with each layer.
     tell
-        Called with each error.
+        Called with each error, and with what was left out.
     """
 
-    def __init__(self, start: Start, add: Callable[[LayerData], None], tell: Callable[[ShaSpecError], None]) -> None:
+    def __init__(
+        self, start: Start, add: Callable[[LayerData], None], tell: Callable[[ShaSpecError | str], None]
+    ) -> None:
         self._start = start
         self._add = add
         self._tell = tell
@@ -40,10 +42,12 @@ class Opening:
             Called at the end, whatever came of it.
         """
 
-        def work() -> Iterator[LayerData | ShaSpecError]:
+        def work() -> Iterator[LayerData | ShaSpecError | str]:
             for path in paths:
                 try:
                     files = files_of(path)
+                    if left := what_is_left_out(path):
+                        yield left
                 except ShaSpecError as error:
                     yield error
                     continue
@@ -55,10 +59,10 @@ class Opening:
                     except ShaSpecError as error:
                         yield error
 
-        def received(item: LayerData | ShaSpecError) -> None:
+        def received(item: LayerData | ShaSpecError | str) -> None:
             if self._cancelled.is_set():
                 return
-            if isinstance(item, ShaSpecError):
+            if isinstance(item, ShaSpecError | str):
                 self._tell(item)
             else:
                 self._add(item)

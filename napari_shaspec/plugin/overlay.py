@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 LABELS_NAME = "ShaSpec labels"
+EDITED = "edited"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +136,11 @@ class Overlay:
         if self.layer is not None:
             self.layer.metadata = {**self.layer.metadata, REPORT: function}
 
+    def set_aside(self) -> list[str]:
+        """Names of the layers with strokes of the user that later answers have taken the place of."""
+        ours = [layer for layer in self._viewer.layers if role_of(layer) is Role.RESULT and layer is not self.layer]
+        return [layer.name for layer in ours if EDITED in layer.name]
+
     def set_opacity(self, opacity: float) -> None:
         """Of the label map, 0 to 1."""
         self._opacity = opacity
@@ -195,9 +201,9 @@ class Overlay:
         old, layers = self.layer, self._viewer.layers
         assert old is not None
         taken = {layer.name for layer in layers}
-        name, count = f"{LABELS_NAME} (edited)", 2
+        name, count = f"{LABELS_NAME} ({EDITED})", 2
         while name in taken:
-            name, count = f"{LABELS_NAME} (edited {count})", count + 1
+            name, count = f"{LABELS_NAME} ({EDITED} {count})", count + 1
         self._listen(old, on=False)
         old.name, old.visible, old.editable = name, False, True
         self.layer = None

@@ -230,7 +230,7 @@ class Predictions:
     def _say_kept(self, kept: str | None) -> None:
         """Where painted labels are now: the panel's table and export speak of the new ones."""
         if kept is not None:
-            self._state.message = (
+            self._state.kept = self._state.message = (
                 f"What you painted is kept, hidden, as {kept}. The table and Export speak of the new labels; "
                 "to save yours, select that layer, then File > Save Selected Layers."
             )

@@ -14,7 +14,7 @@ from napari_shaspec.io.cases import case_files
 from napari_shaspec.io.folders import holds_nifti
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.io.outputs import NIFTI
-from napari_shaspec.io.report import file_stamp
+from napari_shaspec.io.report import file_stamp, is_own_answer
 from napari_shaspec.modalities import Modality, file_stem, is_label_map, recognise
 from napari_shaspec.plugin.layers import LayerData, LayerSource, image_layer, reference_layer, show_radiologically
 
@@ -88,6 +88,16 @@ def files_of(path: str | Path) -> list[LayerFile]:
     return [*files, *([LayerFile(found.truth, is_labels=True)] if found.truth is not None else [])]
 
 
+def what_is_left_out(path: str | Path) -> str:
+    """What to say of images in a case folder that may be the modality that is missing; empty where there are none."""
+    path = Path(path)
+    found = case_files(path) if path.is_dir() else None
+    if found is None or len(found.images) == len(Modality) or not found.ignored:
+        return ""
+    names = ", ".join(file.name for file in found.ignored)
+    return f"Not opened, for their names say no modality: {names}. Drop them by themselves to choose them in the rows."
+
+
 def read_file(file: LayerFile) -> LayerData:
     """Read a file into a layer.
 
@@ -98,6 +108,8 @@ def read_file(file: LayerFile) -> LayerData:
     """
     if file.is_labels:
         volume, notes = read_labels(file.path)
+        if is_own_answer(file.path):
+            notes = (*notes, "the network's own answer, which nobody has corrected: to compare with it says nothing")
         return reference_layer(LayerSource(volume, file.path, None, notes))
     stamp = file_stamp(file.path)
     volume, notes = read_volume(file.path)

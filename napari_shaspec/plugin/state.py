@@ -147,6 +147,8 @@ class PluginState:
         What the user has to know now: an error, or why something did not happen.
     notes
         What stays true of this case or run: resampled images, a device that was full, a slow CPU.
+    kept
+        Where labels with strokes of the user were put aside last; said once more where it cannot be overlooked.
     statement
         What the checkpoint says of itself.
     network
@@ -178,6 +180,7 @@ class PluginState:
     problems: tuple[str, ...] = ()
     message: str = ""
     notes: tuple[str, ...] = ()
+    kept: str = ""
     statement: str = ""
     network: str = ""
     stand_in: str = ""

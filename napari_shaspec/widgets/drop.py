@@ -11,6 +11,9 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_shaspec.plugin.reader import get_reader
 
+SIDECARS = (".json", ".bval", ".bvec")
+"""What dcm2niix and BIDS put beside images: dropped along with them, it is no reason to open nothing."""
+
 
 class DropFilter(QObject):
     """Listens to the application, and takes drops on the window that ``panel`` is in.
@@ -40,10 +43,11 @@ class DropFilter(QObject):
         mime = event.mimeData()
         urls = [] if mime is None else mime.urls()
         paths = [str(Path(url.toLocalFile())) for url in urls if url.isLocalFile()]
-        if not paths or len(paths) != len(urls) or get_reader(paths) is None:
+        images = [path for path in paths if not path.lower().endswith(SIDECARS)]
+        if not images or len(paths) != len(urls) or get_reader(images) is None:
             return False
         event.acceptProposedAction()
-        self._open_paths(paths)
+        self._open_paths(images)
         return True
 
     def _windows(self) -> list[QWidget]:

@@ -57,11 +57,15 @@ class ExportRequest:
             return
         if not self._jobs.may_export():
             return
+        if path.parent == Path():  # a bare name: beside the images, and not wherever napari was started
+            path = next(iter(case.files.values()), Path.cwd() / path).resolve().parent / path.name
         pictures = feature_files(path, form, self._features.by_title() if features else {})
         if not may_replace(self._dock, planned_files(path, form, probabilities, pictures)):
             return
         settings.remember(label_convention=form)
         self._jobs.export(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
+        if aside := self._overlay.set_aside():
+            self._jobs.add_note(f"Not in it: what you painted on {', '.join(aside)}.")
 
 
 def may_replace(panel: QWidget, files: Iterable[Path]) -> bool:

@@ -81,6 +81,14 @@ class FeatureDisplay:
         # Maps of the network before would stand beside labels of this one.
         self._controller.request_features(choice, deliver, failed=self._withdraw)
 
+    def tidy(self) -> None:
+        """After layers were deleted: what is left stands in pairs again, and nothing of it without a map."""
+        if self._layers.remove_orphans():
+            if self._layers.shown:
+                self._arrange()
+            else:
+                self._withdraw()
+
     def _on_case(self, *_: object) -> None:
         if self._state.case is None:
             self._layers.remove()  # of another case; what was asked for comes with the labels of the next one

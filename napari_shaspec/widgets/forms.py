@@ -54,12 +54,17 @@ class OpenForm(Container):  # type: ignore[type-arg]
     def _chosen(edit: FileEdit) -> list[str]:
         text = str(edit.line_edit.value or "")
         several = edit.mode is FileDialogMode.EXISTING_FILES
-        return [path for path in (_paths(text) if several else [text]) if path not in ("", ".")]
+        return [_at_home(path) for path in (_paths(text) if several else [text]) if path not in ("", ".")]
 
     @staticmethod
     def _leave_out(other: FileEdit, chosen: list[str]) -> None:
         if chosen:
             other.value = None
+
+
+def _at_home(path: str) -> str:
+    """With what a tilde stands for, as in a shell."""
+    return os.path.expanduser(path)  # noqa: PTH111 (that of Path raises where there is no such user)
 
 
 def _paths(text: str) -> list[str]:
@@ -109,7 +114,7 @@ class ExportForm(Container):  # type: ignore[type-arg]
     def _clicked(self) -> None:
         path = self.path.value
         self._export(
-            path if isinstance(path, Path) else Path(),
+            Path(_at_home(str(path))) if isinstance(path, Path) else Path(),
             FORMS[self.form.value],
             bool(self.probabilities.value),
             bool(self.features.value),

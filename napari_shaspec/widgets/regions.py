@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal, SignalInstance
-from qtpy.QtGui import QBrush, QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -57,7 +57,9 @@ class RegionsPanel(QWidget):
         for row, region in enumerate(Region):
             self.table.cell(row, 0, LEFT).setIcon(_icon(REGION_COLOURS[region]))
             for column, change in ((3, GAINED), (4, LOST)):
-                self.table.cell(row, column).setForeground(QBrush(QColor(*CHANGE_COLOURS[change])))
+                self.table.cell(row, column).setIcon(
+                    _icon(CHANGE_COLOURS[change])
+                )  # text could not be read in a light theme
         for column in (0, TRUST):  # words, which must not be cut off
             self.table.header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self.trust_line = QLabel()

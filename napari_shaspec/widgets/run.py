@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.state import PluginState, Status
 from napari_shaspec.widgets.modalities import NO_CASE
 
@@ -67,10 +68,10 @@ class RunPanel(QWidget):
         self.device = QComboBox()
         self.device.setObjectName("device")
         self.device.setAccessibleName("Device")
-        self.device.setToolTip("Where the network runs; only devices that work on this machine are offered")
+        self.device.setToolTip("Where the network runs; those that work here are listed from the first answer on")
         self.device.textActivated.connect(self.device_chosen)
         self.statement = _line("statement", "font-weight: bold")
-        self.message = _line("message", "color: #e66100")
+        self.message = _line("message", "border-left: 3px solid #e66100; padding-left: 6px")
         self.notes = _line("notes", "")
 
         first = QHBoxLayout()
@@ -104,6 +105,7 @@ class RunPanel(QWidget):
             result=self.refresh,
             images=self.refresh,
             slots=self.refresh,
+            available=self.refresh,
         )
         self.refresh()
 
@@ -141,7 +143,7 @@ class RunPanel(QWidget):
             self.button.setToolTip(lacking or "Segment with the modalities that are switched on")
         self._refresh_bar()
         self.statement.setText(state.statement)
-        lines = [*state.problems, state.message]
+        lines = [*state.problems, state.message, _whose_labels(state)]
         if state.status is Status.EMPTY and state.images and not (state.slots and state.message):  # which says more
             lines.append(lacking)
         self.message.setText("\n".join(filter(None, lines)))
@@ -185,6 +187,17 @@ class RunPanel(QWidget):
             self.set_model(self._weights)
             if name:
                 self.model_chosen.emit(Path(name))
+
+
+def _whose_labels(state: PluginState) -> str:
+    """Where the labels are of another subset than the check boxes, because nothing runs by itself."""
+    result = state.result
+    if result is None or state.status is not Status.READY or result.available == state.available:
+        return ""
+    shown, chosen = (
+        "+".join(each.title for each in Modality if each in subset) for subset in (result.available, state.available)
+    )
+    return f"Labels and numbers are of {shown}; Predict makes those of {chosen}."
 
 
 def _what_is_lacking(state: PluginState) -> str:

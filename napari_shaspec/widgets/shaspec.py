@@ -151,6 +151,7 @@ class ShaSpecWidget(Dock):
             pinned=self.change_display.refresh,
             case=self._on_case,
             status=self._on_status,
+            kept=_notify,
         )
         layers = self.viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.renamed):
@@ -216,6 +217,7 @@ class ShaSpecWidget(Dock):
             self.jobs.tell(str(error))
         if not self.layers.names():
             self.controller.drop_wish()
+        self.feature_display.tidy()
         self.modalities.set_layers(self.layers.names())
         self.modalities.set_warnings(self.layers.warnings())
 
@@ -271,6 +273,9 @@ class ShaSpecWidget(Dock):
             self.controller.measures.refresh()
 
     def _on_mouse_move(self, viewer: object, event: object) -> None:
+        if self.viewer.dims.ndisplay == 3:  # the cursor is at no voxel there
+            self.regions.set_cursor("only in 2-D")
+            return
         place = self.viewer.cursor.position
         if len(place) == 3:
             place = np.asarray(place) * mm_per_unit(self.viewer.dims.units)

@@ -362,6 +362,23 @@ def test_voxels_that_no_scanner_makes_cost_the_row_until_they_are_mended(opened:
     assert len(opened.bench.sessions) == sessions + 1  # of an image ten times as large
 
 
+def test_several_images_of_one_modality_are_told(opened: Opened) -> None:
+    """As of dcm2niix: axial, coronal and sagittal after contrast."""
+    for seed, name in enumerate(("3_AX_T1_POST", "4_COR_T1_POST"), 3):
+        volume = Volume(1 + np.random.default_rng(seed).random(SHAPE, np.float32), GRID)
+        source = LayerSource(volume, Path(f"one/{name}.nii.gz"), Modality.T1C)
+        data, options, _ = image_layer(source, "T1c")
+        opened.viewer.add_layer(Image(data, **options))
+    opened.look()
+    assert "2 images are named T1c: 4_COR_T1_POST.nii.gz is used" in opened.bench.state.message
+
+
+def test_images_of_another_folder_are_told_to_be_another_case(opened: Opened) -> None:
+    opened.viewer.add_layer(image(Modality.T2, 3, "two"))
+    opened.look()
+    assert "those before are hidden" in opened.bench.state.message
+
+
 def test_a_case_that_is_mixed_takes_no_reference_by_itself(opened: Opened) -> None:
     truth = reference("one")
     opened.viewer.add_layer(truth)

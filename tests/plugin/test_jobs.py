@@ -92,7 +92,7 @@ def test_an_export_tells_what_it_wrote(panel: Panel, monkeypatch: pytest.MonkeyP
     panel.jobs.export(path, "1-2-4", None, None, labels, probabilities=False, pictures={})  # type: ignore[arg-type]
     assert panel.state.message == "Writing..."
     panel.threads.finish_all()
-    assert panel.state.message == "Wrote seg.nii, seg.json to folder"
+    assert panel.state.message == f"Wrote seg.nii, seg.json to {path.resolve().parent}"
 
 
 def test_maps_of_an_export_before_are_told(panel: Panel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
