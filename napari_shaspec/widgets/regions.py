@@ -57,9 +57,8 @@ class RegionsPanel(QWidget):
         for row, region in enumerate(Region):
             self.table.cell(row, 0, LEFT).setIcon(_icon(REGION_COLOURS[region]))
             for column, change in ((3, GAINED), (4, LOST)):
-                self.table.cell(row, column).setIcon(
-                    _icon(CHANGE_COLOURS[change])
-                )  # text could not be read in a light theme
+                # Beside the number: as its colour, it could not be read in a light theme.
+                self.table.cell(row, column).setIcon(_icon(CHANGE_COLOURS[change]))
         for column in (0, TRUST):  # words, which must not be cut off
             self.table.header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self.trust_line = QLabel()

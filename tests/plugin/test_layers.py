@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from napari.layers import Image, Labels, Layer
 from napari_shaspec.box import Box
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.nifti import read_labels, read_volume, write_volume
-from napari_shaspec.io.report import Report
+from napari_shaspec.io.report import Report, file_sha256
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin import settings
 from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, Role, guessed_modality, image_layer, source_of
@@ -234,3 +235,12 @@ def test_places_are_in_mm_whatever_unit_the_viewer_shows() -> None:
     assert tuple(viewer.dims.point) == (4000, 3000, 5000)
     assert box_in_view(viewer.dims, None, grid) == Box((0, 0, 2), (6, 5, 3))
     assert box_in_view(viewer.dims, layer, grid) is not None
+
+
+def test_the_networks_own_answer_is_no_silent_reference(tmp_path: Path, report: Report) -> None:
+    path = tmp_path / "p_seg.nii.gz"
+    write_volume(Volume(np.ones((4, 5, 6), np.uint8), np.eye(4)), path)
+    file = LayerFile(path, is_labels=True)
+    assert read_file(file)[1]["metadata"][TAG].notes == ()
+    (tmp_path / "p_seg.json").write_text(replace(report, outputs={path.name: file_sha256(path)}).to_json())
+    assert any("the network's own answer" in note for note in read_file(file)[1]["metadata"][TAG].notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -50,4 +51,18 @@ def test_images_that_make_no_case_are_spoken_of(qtbot: QtBot) -> None:
     assert panel.button.toolTip() == panel.message.text()
     state.message = "They do not overlap."
     assert panel.message.text() == "They do not overlap."
+    panel.close_panel()
+
+
+def test_without_live_it_says_whose_labels_are_shown(qtbot: QtBot) -> None:
+    state = PluginState(live=False)
+    panel = RunPanel(state)
+    qtbot.addWidget(panel)
+    state.result = Mock(available=frozenset({Modality.FLAIR, Modality.T1C}), seconds=1.0, device="cpu")
+    state.available, state.status = frozenset({Modality.FLAIR, Modality.T1C}), Status.READY
+    assert panel.message.text() == ""
+    state.available = frozenset({Modality.FLAIR})
+    assert panel.message.text() == "Labels and numbers are of FLAIR+T1c; Predict makes those of FLAIR."
+    state.status = Status.RUNNING
+    assert panel.message.text() == ""
     panel.close_panel()

@@ -114,7 +114,9 @@ def test_a_dropped_folder_becomes_layers_and_labels(panel: ShaSpecWidget, case_f
 
 def test_four_dropped_files_are_one_case(panel: ShaSpecWidget, case_folder: Path, qtbot: QtBot) -> None:
     files = [path for path in sorted(case_folder.iterdir()) if "seg" not in path.name]
-    drop(panel, files)
+    sidecar = case_folder / "patient_flair.json"  # as dcm2niix writes it
+    sidecar.write_text("{}")
+    drop(panel, [*files, sidecar])
     finished(panel, qtbot)
     assert dict(panel.state.slots) == {modality: modality.title for modality in Modality}
     assert panel.state.case is not None
@@ -366,6 +368,34 @@ def test_an_export_holds_the_labels_of_the_moment_it_was_asked_for(
     assert json.loads((tmp_path / "seg.json").read_text())["edited"] is False
 
 
+def test_a_bare_name_is_beside_the_images(
+    loaded: ShaSpecWidget, case_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, qtbot: QtBot
+) -> None:
+    """And the message says what is not in it."""
+    (tmp_path / "started here").mkdir()
+    monkeypatch.chdir(tmp_path / "started here")
+    layer, result = loaded.overlay.layer, loaded.state.result
+    layer.data_setitem((np.array([0]), np.array([0]), np.array([0])), 4 if layer.data[0, 0, 0] != 4 else 1)
+    click(loaded, "available_t1", qtbot)
+    finished(loaded, qtbot, result)
+    loaded.export_form.path.value = Path("mine.nii.gz")
+    loaded.export_form.button.changed.emit(True)
+    qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote"), timeout=LONG_MS)
+    assert (case_folder / "mine.nii.gz").is_file()
+    assert str(case_folder.resolve()) in loaded.state.message
+    assert "Not in it: what you painted on ShaSpec labels (edited)." in loaded.state.message
+    assert not list(Path().iterdir())
+
+
+def test_what_a_folder_leaves_out_is_told_where_something_is_missing(
+    panel: ShaSpecWidget, case_folder: Path, qtbot: QtBot
+) -> None:
+    (case_folder / "patient_t1ce.nii.gz").rename(case_folder / "scan7.nii.gz")
+    panel.open_paths([str(case_folder)])
+    finished(panel, qtbot)
+    assert "Not opened, for their names say no modality: scan7.nii.gz." in panel.run.message.text()
+
+
 def test_a_brush_stroke_changes_the_table_and_undo_changes_it_back(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     layer = loaded.overlay.layer
     before = loaded.state.volumes_ml[Region.ET]
@@ -585,6 +615,30 @@ def test_what_is_under_the_cursor(loaded: ShaSpecWidget) -> None:
     beside = "  ".join(f"{region} {share:.0%}" for region, share in zip(("ET", "TC", "WT"), shares, strict=True))
     assert loaded.regions.cursor_line.text().endswith(f"ET (enhancing tumour)   {beside}")
     assert describe_place(loaded.viewer.cursor.position, loaded.overlay, None) == "ET (enhancing tumour)"
+    loaded.viewer.dims.ndisplay = 3  # where the cursor is at no voxel
+    for callback in loaded.viewer.mouse_move_callbacks:
+        callback(loaded.viewer, None)
+    assert loaded.regions.cursor_line.text() == "At the cursor: only in 2-D"
+
+
+def test_maps_that_are_deleted_take_their_outlines_along(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    layers = loaded.viewer.layers
+    before = [layer.name for layer in layers]
+    loaded.tabs.setCurrentWidget(loaded.features_panel)
+    click(loaded, "show_features", qtbot)
+    qtbot.waitUntil(lambda: loaded.features.shown, timeout=LONG_MS)
+    layers.remove("shared T1")
+    qtbot.waitUntil(lambda: "shared T1 outline" not in layers, timeout=LONG_MS)
+    names = [layer.name for layer in layers]
+    for place, name in enumerate(names):
+        if name.endswith("outline"):
+            assert place % 2 == 1
+            assert names[place - 1] == name.removesuffix(" outline")
+    for name in ("shared FLAIR", "shared T1c", "shared T2"):
+        layers.remove(name)
+    qtbot.waitUntil(lambda: [layer.name for layer in layers] == before, timeout=LONG_MS)
+    assert loaded.features_panel.button.text() == "Show maps"
+    assert not loaded.viewer.canvas.grid.enabled
 
 
 def test_a_broken_file_is_one_message(loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot) -> None:
