@@ -378,7 +378,7 @@ def test_a_bare_name_is_beside_the_images(
     layer.data_setitem((np.array([0]), np.array([0]), np.array([0])), 4 if layer.data[0, 0, 0] != 4 else 1)
     click(loaded, "available_t1", qtbot)
     finished(loaded, qtbot, result)
-    loaded.export_form.path.value = Path("mine.nii.gz")
+    loaded.export_form.path.line_edit.value = "mine.nii.gz"  # as typed
     loaded.export_form.button.changed.emit(True)
     qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote"), timeout=LONG_MS)
     assert (case_folder / "mine.nii.gz").is_file()
