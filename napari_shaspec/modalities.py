@@ -153,6 +153,13 @@ def recognise(filename: str | Path) -> Modality | None:
     return Modality.T1C if given else Modality.T1
 
 
+def says_nothing(filename: str | Path) -> bool:
+    """Whether a file's name tells of no sequence, map or mask at all, so that it may be any of the modalities."""
+    words = set(_words(filename))
+    told = _SAYING | _OTHER_SEGMENTATIONS | _OTHER_SEQUENCES | {"tirm", "brain"}
+    return not words & told and not any(word.endswith(("mask", "biasfield")) for word in words)
+
+
 def is_label_map(filename: str | Path) -> bool:
     """Whether the name is that of a tumour label map (``_seg``, ``-seg``, ``_dseg``, ``_tumor_segmentation``, ...).
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -26,7 +27,7 @@ from sklearn.metrics import silhouette_score
 from napari_shaspec import __version__
 from napari_shaspec.cli.ablate import Kind
 from napari_shaspec.cli.app import run
-from napari_shaspec.cli.evaluate import _answered_by_all, _exactly_answered
+from napari_shaspec.cli.evaluate import _exactly_answered
 from napari_shaspec.cli.features import _Source, _write_table
 from napari_shaspec.cli.simulate import HIGHEST_SEED, Settings, case_seed
 from napari_shaspec.cli.train import _without_folders
@@ -36,7 +37,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.io.atomic import staged
 from napari_shaspec.io.cases import read_case
-from napari_shaspec.io.report import file_sha256, read_report
+from napari_shaspec.io.report import read_report
 from napari_shaspec.modalities import Modality, parse_subset
 from napari_shaspec.model.checkpoint import load_checkpoint, save_checkpoint
 from napari_shaspec.model.config import ModelConfig
@@ -319,13 +320,14 @@ def test_a_report_makes_the_same_labels_again(case: Path, weights: Path, tmp_pat
         assert (tmp_path / name).exists() == free
         assert (tmp_path / "seg.json").read_bytes() == told
         (tmp_path / "seg.nii.gz").write_bytes(lost)
-    report = json.loads(told)
-    report["outputs"]["seg.nii.gz"] = "0" * 64  # as another machine had made them
-    (tmp_path / "seg.json").write_text(json.dumps(report))
     (tmp_path / "seg.nii.gz").unlink()
-    code, _, err = say("predict", "--from", tmp_path / "seg.json", "--out", tmp_path / "seg.nii.gz")
-    assert (code, "the labels differ" in err) == (0, True)
-    assert read_report(tmp_path / "seg.json").outputs == {"seg.nii.gz": file_sha256(tmp_path / "seg.nii.gz")}
+    # What another machine has made, or somebody has painted on, cannot be made again: the report stays.
+    for change in ({"outputs": {"seg.nii.gz": "0" * 64}}, {"edited": True}):
+        (tmp_path / "seg.json").write_text(json.dumps(json.loads(told) | change))
+        code, _, err = say("predict", "--from", tmp_path / "seg.json", "--out", tmp_path / "seg.nii.gz")
+        assert (code, "--overwrite" in err) == (1, True)
+        assert not (tmp_path / "seg.nii.gz").exists()
+        assert json.loads((tmp_path / "seg.json").read_text()) == json.loads(told) | change
 
 
 def test_a_report_of_other_images_or_weights_is_refused(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:
@@ -435,11 +437,40 @@ def test_evaluate_puts_networks_and_published_rows_side_by_side(
     assert (code, "every checkpoint once" in err) == (1, True)
 
 
-def test_networks_are_compared_over_the_same_cases(capsys: pytest.CaptureFixture[str]) -> None:
-    of_one = [Score(case, frozenset({Modality.T1}), Region.WT, 0.5, 1.0) for case in "ab"]
-    assert _answered_by_all(of_one, {"b"}) == of_one[:1]
-    assert "not every network has an answer: b" in capsys.readouterr().err
-    assert _answered_by_all(of_one, ()) == of_one
+def test_networks_are_compared_over_the_same_cases(
+    tmp_path: Path, weights: Path, say: Say, case: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them cannot answer one of the cases, as the released code's rules refuse some images."""
+    shutil.copytree(case, case.with_name("BraTS_2"))
+    other = tmp_path / "other.safetensors"
+    shutil.copy(weights, other)
+    module = import_module("napari_shaspec.cli.evaluate")
+    scores, refused = module._scores, [2]
+
+    def refuse(network: Any, files: Any, text: str) -> Any:
+        if network.name == "other" and int(text.split()[1]) >= refused[0]:
+            raise ShaSpecError("an image", "none", "Do without")
+        return scores(network, files, text)
+
+    monkeypatch.setattr(module, "_scores", refuse)
+    command = ("evaluate", case.parent, "--weights", weights, "--weights", other, "--device", "cpu", "--overwrite")
+    code, out, err = say(*command, "--out", tmp_path / "t.csv")
+    assert (code, "since not every network has an answer" in err) == (1, True)
+    assert "| FLAIR | 1 |" in out
+    assert len(list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))) == 3 * 15 * 7
+    refused[0] = 1
+    code, out, err = say(*command, "--out", tmp_path / "t.csv")
+    assert (code, "Without any answer: other" in err) == (1, True)
+    assert "| FLAIR | 2 |" in out
+    assert " other" not in out
+
+
+def test_without_a_common_case_there_are_no_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    of_two = [Score(case, frozenset({Modality.T1}), Region.WT, 0.5, 1.0, weights=case) for case in "ab"]
+    files = [tmp_path / name for name in ("t.csv", "t_summary.csv", "t.md", "t.png")]
+    import_module("napari_shaspec.cli.evaluate")._write(of_two, ["a", "b"], files, overwrite=False, published=False)
+    assert "no tables are written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
 def test_evaluate_attaches_what_it_measured(case: Path, weights: Path, tmp_path: Path, say: Say) -> None:

@@ -112,11 +112,17 @@ def _is_finished(files: CaseFiles, table: CohortTable, job: Job) -> bool:
     """With everything that is asked for beside the label map, too, and of the same run: it is written after it."""
     if not table.is_finished(files, job.sha256, job.settings):
         return False
-    labels, *others = job.outputs(files).files()
+    outputs = job.outputs(files)
+    labels, *others = outputs.files()
     if not all(path.is_file() for path in (labels, *others)):
         return False
+    if outputs.report:
+        from napari_shaspec.io.report import is_report, read_report
+
+        told = read_report(outputs.report_path()).outputs if is_report(outputs.report_path()) else {}
+        return told.get(labels.name) == table.rows[files.name].labels_sha256
     written = labels.stat().st_mtime_ns
-    return table.was_edited(files) or all(path.stat().st_mtime_ns >= written for path in others)
+    return all(path.stat().st_mtime_ns >= written for path in others) or table.was_edited(files)
 
 
 def _spare_edited(edited: Sequence[str], left: Collection[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,10 +59,8 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
     overwrite: Overwrite = False,
 ) -> None:
     """Score ET, TC and WT against the label maps, for all 15 subsets of modalities, case by case."""
-    from napari_shaspec.evaluation.contribution import contributions, contributions_markdown
     from napari_shaspec.evaluation.measured import measured
     from napari_shaspec.evaluation.subsets import Variant
-    from napari_shaspec.evaluation.tables import markdown_table, write_scores
     from napari_shaspec.inference.devices import choose_device
     from napari_shaspec.io.cases import find_cases
 
@@ -101,17 +99,7 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
                 scores.extend(found)
                 extents.append(sizes)
     if scores:
-        with staged(files, overwrite=overwrite) as places:
-            write_scores(scores, places[out], more=more)
-            if more:
-                compared = scores if len(networks) == 1 else _answered_by_all(scores, failed)
-                _write_tables(compared, [places[path] for path in files[1:]], published=published)
-                typer.echo(places[files[2]].read_text(encoding="utf-8"), nl=False)
-            else:
-                typer.echo(markdown_table(scores))
-                if added := contributions(scores):
-                    typer.echo(f"\n{contributions_markdown(added)}")
-        say(f"Wrote {', '.join(map(str, files))}")
+        _write(scores, [network.name for network in networks], files, overwrite=overwrite, published=published)
     if failed:
         raise ShaSpecError(
             f"to evaluate all {len(cases)} cases with a label map",
@@ -122,11 +110,40 @@ def evaluate(  # noqa: PLR0913 (a command's options are its parameters)
         _attach(networks[0].checkpoint, measured(scores, cases_are, extents), attach)
 
 
-def _answered_by_all(scores: Sequence[Score], failed: Collection[str]) -> list[Score]:
-    """Means over other cases would not be comparable."""
-    if failed:
-        say(f"Left out of the tables, since not every network has an answer: {', '.join(sorted(failed))}")
-    return [score for score in scores if score.case not in failed]
+def _write(
+    scores: Sequence[Score], networks: Sequence[str], files: Sequence[Path], *, overwrite: bool, published: bool
+) -> None:
+    """The scores, and where further files are asked for the tables made of them; what is printed besides."""
+    from napari_shaspec.evaluation.contribution import contributions, contributions_markdown
+    from napari_shaspec.evaluation.tables import markdown_table, write_scores
+
+    more = len(files) > 1
+    compared = _answered_by_all(scores, networks) if more else scores
+    if not compared:
+        say("There is no case that every network has an answer for: no tables are written.")
+        files = files[:1]
+    with staged(files, overwrite=overwrite) as places:
+        write_scores(scores, places[files[0]], more=more)
+        if more and compared:
+            _write_tables(compared, [places[path] for path in files[1:]], published=published)
+            typer.echo(places[files[2]].read_text(encoding="utf-8"), nl=False)
+        elif not more:
+            typer.echo(markdown_table(scores))
+            if added := contributions(scores):
+                typer.echo(f"\n{contributions_markdown(added)}")
+    say(f"Wrote {', '.join(map(str, files))}")
+
+
+def _answered_by_all(scores: Sequence[Score], networks: Sequence[str]) -> list[Score]:
+    """Of the cases that all have answered: means over different ones would not be comparable."""
+    cases = {name: {score.case for score in scores if score.weights == name} for name in networks}
+    if silent := [name for name, answered in cases.items() if not answered]:
+        say(f"Without any answer: {', '.join(silent)}")
+    answering = [answered for answered in cases.values() if answered]
+    common = set.intersection(*answering) if answering else set()
+    if left := sorted(set().union(*answering) - common):
+        say(f"Left out of the tables, since not every network has an answer: {', '.join(left)}")
+    return [score for score in scores if score.case in common]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

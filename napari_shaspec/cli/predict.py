@@ -135,6 +135,12 @@ def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: boo
     outputs = Outputs(out, LabelForm(report.labels), probabilities=False, report=False)
     listed = {file.name for file in outputs.files()} <= report.outputs.keys()
     restored = listed and not overwrite and outputs.report_path().resolve() == path.resolve()
+    if restored and report.edited:
+        raise ShaSpecError(
+            f"another name than {out.name}, whose report says that somebody painted on it",
+            "that name",
+            "Choose another for the network's labels, or allow the report to be overwritten (--overwrite)",
+        )
     if not restored:
         outputs = replace(outputs, report=writes_report(outputs))
     outputs.check(overwrite=overwrite)
@@ -169,8 +175,14 @@ def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: boo
     made = {file_sha256(file) for file in outputs.files() if file != outputs.report_path()}
     if made <= set(report.outputs.values()):
         return
-    if restored:  # the report there is not of these labels
-        _write(run, report.thresholds, report.smooth, replace(outputs, report=True), None, overwrite=True)
+    if restored:  # and the report there is of no others
+        for file in outputs.files():
+            file.unlink()
+        raise ShaSpecError(
+            f"the labels that {path.name} describes",
+            "others: other versions or another machine made those",
+            "Choose another name for these, or allow the report to be overwritten (--overwrite)",
+        )
     if not report.edited and any(name.lower().endswith(outputs.ending) for name in report.outputs):
         say("Note: the labels differ from those of the report: other versions or another machine made them.")
 

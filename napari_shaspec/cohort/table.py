@@ -35,6 +35,9 @@ COLUMNS = (*EARLIER_COLUMNS, "images", "labels_sha256")
 
 BETWEEN_WARNINGS = " | "
 
+ASIDE = "cut_short_"
+"""Before the name of a label map that was put aside."""
+
 CUT_SHORT = "The run was cut short before this case was in the table. Run again to predict it once more."
 
 OF_BEFORE = "The label map there is of an earlier run."
@@ -140,7 +143,16 @@ class CohortTable:
         self.save()
 
     def begin(self, name: str) -> None:
-        """Note that a case is handed to a worker: its label map may be replaced before its row is on the disk."""
+        """Note that a case is handed to a worker: its label map may be replaced before its row is on the disk.
+
+        One that no row explains, since a run was cut short, is put aside: somebody may have corrected it after all.
+        """
+        row = self.rows.get(name)
+        if row is not None and CUT_SHORT in row.error and row.labels:
+            labels = self.path.with_name(row.labels)
+            if labels.is_file():
+                labels.replace(labels.with_name(ASIDE + labels.name))
+            self.rows[name] = replace(row, labels="", labels_sha256="")
         self._begun.add(name)
         with self._journal.open("a", encoding="ascii") as file:
             file.write(_line(name))
@@ -214,7 +226,8 @@ class CohortTable:
         if row is None or labels is None or not labels.is_file() or not is_written_here(labels):
             return
         if (found := file_sha256(labels)) != row.labels_sha256:
-            self.rows[name] = replace(row, error=row.error or CUT_SHORT, volumes_ml={}, labels_sha256=found)
+            error = " ".join(filter(None, (row.error.replace(OF_BEFORE, "").strip(), CUT_SHORT)))
+            self.rows[name] = replace(row, error=error, volumes_ml={}, labels_sha256=found)
 
 
 def _line(name: str) -> str:

@@ -10,7 +10,8 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.modalities import bids_entity, patient_part, recognise
 
 _SERIES = re.compile(r"(?:s|se|ser|series|im|img)?_?\d{1,5}(?:a\d+)?")
-_SERIES_BEHIND = re.compile(r"[\W_]+(?!(?:19|20)\d\d$)[1-9]\d{0,3}$")  # a year is a visit
+_SERIES_BEHIND = re.compile(r"[\W_]+[1-9]\d{0,3}$")
+_YEAR_BEHIND = re.compile(r"[\W_](?:19|20)\d\d$")
 _SAYS_NO_PATIENT = {"bet", "brain", "ep", "head", "mni", "nav", "reg", "registered", "stealth", "stripped", "wip"}
 """What names begin with that tells protocol or processing."""
 
@@ -58,9 +59,10 @@ def doubt_about(images: Iterable[Path]) -> str:
     upper case and separators.
     """
     begins: dict[str, str] = {}
-    for path in images:
-        begin = patient_part(path) if recognise(path) is not None else ""  # else somebody has said what it is
-        bare = re.sub(r"[\W_]+", "_", _SERIES_BEHIND.sub("", begin)).casefold()
+    told = [patient_part(path) for path in images if recognise(path) is not None]  # else somebody has said what it is
+    visits = all(map(_YEAR_BEHIND.search, told))  # one of them by itself is the twentieth series of a Philips scanner
+    for begin in told:
+        bare = re.sub(r"[\W_]+", "_", begin if visits else _SERIES_BEHIND.sub("", begin)).casefold()
         if bare and not _SERIES.fullmatch(bare) and bare not in _SAYS_NO_PATIENT:
             begins.setdefault(bare, begin)
     if len(begins) < 2:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 
+Whose = tuple[set[Path | str | None], set[str]]
+"""Folders, and the parts of names that tell patient and visit."""
+
+
 class CaseLayers:
     """Watches the viewer's images, and keeps the controller's case in step with them.
 
@@ -49,8 +53,8 @@ class CaseLayers:
         self._seen: list[Layer] = []
         self._refused: dict[Layer, Modality] = {}
         self._unusable: set[Layer] = set()
-        # The reference, its folder where that is one of the images, and the images.
-        self._accompanied: tuple[Layer | None, Path | str | None, set[Layer | Path]] = (None, None, set())
+        # The reference, its folder where that is one of the images, and what tells of the images' patient.
+        self._accompanied: tuple[Layer | None, Path | str | None, Whose] = (None, None, (set(), set()))
         self._told: tuple[dict[Modality, tuple[Layer, LayerSource]], LayerSource | None] = ({}, None)
 
     def candidates(self) -> list[Layer]:
@@ -89,8 +93,8 @@ class CaseLayers:
         before = self._leave_case(folder)
         former = list(self._slots.values())
         self._fill_slots(recognised, folder)
-        if _identities(former).isdisjoint(_identities(self._slots.values())):
-            before += former  # of another patient, in the same folder
+        if self._are_anothers(self._whose(former), self._whose(self._slots.values())):
+            before += [layer for layer in former if layer not in self._slots.values()]  # as in the same folder
         self._choose_reference([layer for layer in new if layer in references], [*others, *before])
         self._put_aside([*others, *before])
         self._settle_reference(references)
@@ -179,7 +183,7 @@ class CaseLayers:
         """Let go of viewer and layers."""
         self._sources.close()
         self._slots, self._seen, self._told, self._refused, self._unusable = {}, [], ({}, None), {}, set()
-        self._accompanied = (None, None, set())
+        self._accompanied = (None, None, (set(), set()))
         self._viewer = self._reference = None
 
     def _hand_on(self) -> None:
@@ -239,18 +243,19 @@ class CaseLayers:
         Where there is none, the latest that lies beside the images has its place.
         """
         self._unusable = {layer for layer in self._unusable if layer in references} - self._sources.assigned
-        images = _identities(self._slots.values())
+        images = self._whose(self._slots.values())
         here = {self._folder(layer) for layer in self._slots.values()} - {None}
         reference, folder, company = self._accompanied
-        if images and self._reference is not None and self._reference is reference:
+        if self._slots and self._reference is not None and self._reference is reference:
             left = folder is not None and folder not in here
-            if company.isdisjoint(images) or left:
+            if self._are_anothers(company, images) or left:
                 self._reference = None
         if self._reference is None and len(here) == 1:
             beside = [layer for layer in references if self._folder(layer) in here and layer not in self._unusable]
-            fitting = [layer for layer in beside if _of_one_patient(layer, self._slots.values())]
+            others = [layer for layer in self.candidates() if layer not in self._slots.values()]
+            fitting = [layer for layer in beside if not _speaks_of(others, layer, self._slots.values())]
             self._reference = fitting[-1] if fitting else None
-        if images:
+        if self._slots:
             lies = self._folder(self._reference)
             self._accompanied = self._reference, lies if lies in here else None, images
 
@@ -273,7 +278,8 @@ class CaseLayers:
 
     def _choose_reference(self, new: list[Layer], aside: list[Layer]) -> None:
         """The latest, but none that lies beside images that are put aside; one beside those of the case comes first."""
-        left = {self._folder(layer) for layer in aside if role_of(layer) is not Role.REFERENCE} - {None}
+        own = {self._folder(layer) for layer in self._slots.values()} | {None}
+        left = {self._folder(layer) for layer in aside if role_of(layer) is not Role.REFERENCE} - own
         fitting = [layer for layer in new if self._folder(layer) not in left]
         if fitting:
             here = {self._folder(layer) for layer in self._slots.values()} - {None}
@@ -289,6 +295,18 @@ class CaseLayers:
         case: str | None = layer.metadata.get("case") if role_of(layer) is not None else None
         return case
 
+    def _whose(self, layers: Iterable[Layer]) -> Whose:
+        """Folders of the layers, and what their files' names say of the patient."""
+        layers = list(layers)
+        return {self._folder(layer) for layer in layers} - {None}, _patients(layers)
+
+    @staticmethod
+    def _are_anothers(before: Whose, now: Whose) -> bool:
+        """Whether folders or names speak for another patient; where they tell nothing it is the same."""
+        (folders, patients), (others_folders, others_patients) = before, now
+        elsewhere = bool(folders and others_folders) and folders.isdisjoint(others_folders)
+        return elsewhere or (bool(patients and others_patients) and patients.isdisjoint(others_patients))
+
     def _put_aside(self, layers: list[Layer]) -> None:
         for layer in layers:
             layer.visible = False
@@ -299,10 +317,13 @@ def _may_become_a_modality(layer: Layer) -> bool:
     return type(layer).__name__ == "Image" and role_of(layer) in (None, Role.IMAGE)
 
 
-def _of_one_patient(reference: Layer, images: Iterable[Layer]) -> bool:
-    """Whether no file's name speaks against it: a folder may hold the files of many."""
-    mine, *others = ((file and patient_part(file)) or "" for file in map(file_of, (reference, *images)))
-    return not mine or not any(others) or mine in others
+def _patients(layers: Iterable[Layer]) -> set[str]:
+    return {patient for file in map(file_of, layers) if file is not None and (patient := patient_part(file))}
+
+
+def _speaks_of(others: Iterable[Layer], reference: Layer, images: Iterable[Layer]) -> bool:
+    """Whether a reference is named like other images than these: a folder may hold the files of many."""
+    return bool(_patients([reference]) & (_patients(others) - _patients(images)))
 
 
 def _identities(layers: Iterable[Layer]) -> set[Layer | Path]:

@@ -90,7 +90,7 @@ class Jobs:
     def open(self, paths: list[str]) -> None:
         """Open files or case folders; what cannot be read becomes one message, and the rest is opened."""
         self._drops_open += 1
-        self._state.problems = ()
+        self._state.problems, self._state.left_out = (), ""
         self._state.message = f"Reading {', '.join(Path(path).name for path in paths[:NAMES_IN_MESSAGE])}..."
 
         def done() -> None:
@@ -165,6 +165,9 @@ class Jobs:
             kind.close(seconds)
 
     def _unreadable(self, error: ShaSpecError | str) -> None:
+        if isinstance(error, str):
+            self._state.left_out = error
+            return
         self._state.problems = (*self._state.problems, str(error))
         self._notify(str(error))
 

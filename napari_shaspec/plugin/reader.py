@@ -15,7 +15,7 @@ from napari_shaspec.io.folders import holds_nifti
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.io.outputs import NIFTI
 from napari_shaspec.io.report import file_stamp, is_own_answer
-from napari_shaspec.modalities import Modality, file_stem, is_label_map, recognise
+from napari_shaspec.modalities import Modality, file_stem, is_label_map, recognise, says_nothing
 from napari_shaspec.plugin.layers import LayerData, LayerSource, image_layer, reference_layer, show_radiologically
 
 Paths = str | Sequence[str]
@@ -92,9 +92,10 @@ def what_is_left_out(path: str | Path) -> str:
     """What to say of images in a case folder that may be the modality that is missing; empty where there are none."""
     path = Path(path)
     found = case_files(path) if path.is_dir() else None
-    if found is None or len(found.images) == len(Modality) or not found.ignored:
+    unknown = [file.name for file in found.ignored if says_nothing(file)] if found is not None else []
+    if found is None or len(found.images) == len(Modality) or not unknown:
         return ""
-    names = ", ".join(file.name for file in found.ignored)
+    names = ", ".join(unknown)
     return f"Not opened, for their names say no modality: {names}. Drop them by themselves to choose them in the rows."
 
 

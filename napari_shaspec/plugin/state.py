@@ -143,6 +143,8 @@ class PluginState:
         Modalities that the network has encoded already.
     problems
         What could not be opened lately.
+    left_out
+        What lay beside the images that were opened, and may be the one that is missing.
     message
         What the user has to know now: an error, or why something did not happen.
     notes
@@ -178,6 +180,7 @@ class PluginState:
     status: Status = Status.EMPTY
     progress: Progress = field(default_factory=Progress)
     problems: tuple[str, ...] = ()
+    left_out: str = ""
     message: str = ""
     notes: tuple[str, ...] = ()
     kept: str = ""

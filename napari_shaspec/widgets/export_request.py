@@ -58,7 +58,8 @@ class ExportRequest:
         if not self._jobs.may_export():
             return
         if path.parent == Path():  # a bare name: beside the images, and not wherever napari was started
-            path = next(iter(case.files.values()), Path.cwd() / path).resolve().parent / path.name
+            # Not the image's own folder, where it is a link: git-annex keeps each in a place of its own.
+            path = next(iter(case.files.values()), Path.cwd() / path).parent.resolve() / path.name
         pictures = feature_files(path, form, self._features.by_title() if features else {})
         if not may_replace(self._dock, planned_files(path, form, probabilities, pictures)):
             return

@@ -99,6 +99,7 @@ class RunPanel(QWidget):
             live=self.refresh,
             message=self.refresh,
             problems=self.refresh,
+            left_out=self.refresh,
             notes=self.refresh,
             statement=self.refresh,
             case=self.refresh,
@@ -143,7 +144,7 @@ class RunPanel(QWidget):
             self.button.setToolTip(lacking or "Segment with the modalities that are switched on")
         self._refresh_bar()
         self.statement.setText(state.statement)
-        lines = [*state.problems, state.message, _whose_labels(state)]
+        lines = [*state.problems, state.left_out, state.message, _whose_labels(state)]
         if state.status is Status.EMPTY and state.images and not (state.slots and state.message):  # which says more
             lines.append(lacking)
         self.message.setText("\n".join(filter(None, lines)))

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_shaspec.cli.cohort import _is_finished
+from napari_shaspec.cohort.predictor import Job
 from napari_shaspec.cohort.table import CohortTable, Row, fingerprint, read_rows
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.cases import CaseFiles
 from napari_shaspec.io.nifti import write_volume
-from napari_shaspec.io.report import file_sha256
+from napari_shaspec.io.report import Report, file_sha256
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Region
 from napari_shaspec.volume import Volume
@@ -176,6 +178,23 @@ def test_a_case_that_fails_behind_its_label_map_blames_nobody(tmp_path: Path, fi
     assert again.rows["b"].error.startswith("Expected a file, found none")
 
 
+def test_what_no_row_explains_is_put_aside_and_not_lost(tmp_path: Path, files: CaseFiles) -> None:
+    """A run was killed before the worker wrote, and then an expert has corrected the label map."""
+    labels = tmp_path / GOOD.labels
+    write_volume(Volume(np.ones((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
+    table = CohortTable(tmp_path / "t.csv")
+    table.rows = {"b": replace(GOOD, labels_sha256=file_sha256(labels))}
+    table.save()
+    table.begin("b")
+    write_volume(Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), labels, overwrite=True)
+    corrected = labels.read_bytes()
+    with CohortTable(tmp_path / "t.csv") as again:
+        again.begin("b")
+        assert not labels.exists()
+        again.add(replace(GOOD, labels_sha256="0"))
+    assert (tmp_path / f"cut_short_{GOOD.labels}").read_bytes() == corrected
+
+
 def test_who_corrects_a_case_that_was_never_begun_is_spared(tmp_path: Path, files: CaseFiles) -> None:
     """By a program that keeps the header, which says that this one wrote the file."""
     labels = tmp_path / GOOD.labels
@@ -229,3 +248,28 @@ def test_other_tables_are_refused_and_left_alone(tmp_path: Path, content: str) -
     with pytest.raises(ShaSpecError, match="a table of napari-shaspec cohort"):
         CohortTable(tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text(encoding="latin-1") == content
+
+
+def test_what_lies_beside_the_label_map_has_to_be_of_the_same_run(
+    tmp_path: Path, files: CaseFiles, report: Report
+) -> None:
+    job = Job(tmp_path, tmp_path / "w", GOOD.weights, probabilities=True)
+    labels, *maps = job.outputs(files).files()
+    table = CohortTable(tmp_path / "t.csv")
+    for second, path in enumerate((labels, *maps), 1000):
+        path.write_text(path.name)
+        os.utime(path, (second, second))
+    row = replace(GOOD, images=fingerprint(files.images), settings=job.settings, labels_sha256=file_sha256(labels))
+    table.rows = {"b": row}
+    assert _is_finished(files, table, job)
+    os.utime(maps[1], (10, 10))  # left from a run with other weights, or of another image
+    assert not _is_finished(files, table, job)
+    told = replace(job, report=True)
+    table.rows = {"b": replace(row, settings=told.settings)}
+    path = told.outputs(files).report_path()
+    for sha256, finished in ((row.labels_sha256, True), ("of other labels", False)):
+        path.write_text(replace(report, outputs={labels.name: sha256}).to_json())
+        os.utime(path, (10, 10))  # a copy without times tells nothing, and the report does
+        assert _is_finished(files, table, told) == finished
+    path.unlink()
+    assert not _is_finished(files, table, told)

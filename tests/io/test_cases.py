@@ -182,6 +182,8 @@ def test_refused_bids_cases_are_called_after_patient_and_visit(save_case: Callab
         ("P1_flair P2_t1", "P1, P2"),
         ("Miller_FLAIR Smith_T1 T2", "Miller, Smith"),
         ("301_FLAIR 401_T1", ""),  # series, as scanners number them
+        ("P01_301_FLAIR P01_2001_T1C", ""),
+        ("P1_2020_FLAIR P1_2021_T1C", "P1_2020, P1_2021"),
         ("P1_5_AX_FLAIR p1_3_SAG_T1", ""),
         ("Series5_FLAIR s005a1001_T1", ""),
         ("reg_FLAIR P_001_T1 P-001_T2", ""),

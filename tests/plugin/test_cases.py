@@ -362,6 +362,24 @@ def test_voxels_that_no_scanner_makes_cost_the_row_until_they_are_mended(opened:
     assert len(opened.bench.sessions) == sessions + 1  # of an image ten times as large
 
 
+def test_another_image_of_the_same_patient_keeps_the_reference(opened: Opened) -> None:
+    """As the one that an atlas tool has stripped, whether it is chosen or dropped."""
+    elsewhere = reference("label maps of all patients")
+    opened.viewer.add_layer(elsewhere)
+    opened.layers.choose(Modality.T1, None)
+    opened.look()
+    volume = Volume(1 + np.random.default_rng(7).random(SHAPE, np.float32), GRID)
+    data, options, _ = image_layer(LayerSource(volume, Path("one/p_flair_bet.nii.gz"), Modality.FLAIR), "FLAIR bet")
+    opened.viewer.add_layer(Image(data, **options))
+    opened.look()
+    assert opened.bench.state.slots == {Modality.FLAIR: "FLAIR bet"}
+    assert opened.bench.state.case.truth is not None
+    assert "hidden" not in opened.bench.state.message
+    opened.layers.choose(Modality.FLAIR, "FLAIR")
+    opened.look()
+    assert opened.bench.state.case.truth is not None
+
+
 def test_several_images_of_one_modality_are_told(opened: Opened) -> None:
     """As of dcm2niix: axial, coronal and sagittal after contrast."""
     for seed, name in enumerate(("3_AX_T1_POST", "4_COR_T1_POST"), 3):
