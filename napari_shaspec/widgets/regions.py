@@ -32,6 +32,12 @@ TIPS = {
     "Trust": "What these weights reach with these modalities, on cases whose truth is known",
 }
 TRUST = COLUMNS.index("Trust")
+CHANGES = ", ".join(
+    f'<span style="color: rgb{CHANGE_COLOURS[change]}">■</span> {word}'
+    for change, word in ((GAINED, "gained"), (LOST, "lost"))
+)
+"""Squares beside words: words of these colours could not be read in a light theme."""
+
 SHORT = {Label.NCR_NET: "NCR/NET", Label.ED: "ED", Label.ET: "ET"}
 
 
@@ -56,9 +62,6 @@ class RegionsPanel(QWidget):
         self.table.setSelectionMode(ShownTable.SelectionMode.ContiguousSelection)
         for row, region in enumerate(Region):
             self.table.cell(row, 0, LEFT).setIcon(_icon(REGION_COLOURS[region]))
-            for column, change in ((3, GAINED), (4, LOST)):
-                # Beside the number: as its colour, it could not be read in a light theme.
-                self.table.cell(row, column).setIcon(_icon(CHANGE_COLOURS[change]))
         for column in (0, TRUST):  # words, which must not be cut off
             self.table.header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self.trust_line = QLabel()
@@ -144,7 +147,8 @@ class RegionsPanel(QWidget):
         self.unpin.setEnabled(state.pinned is not None)
         self.unpin.setToolTip("Stop comparing" if state.pinned is not None else "Nothing is pinned")
         pinned = state.pinned
-        self.pinned_line.setText("" if pinned is None else f"Compared with the pinned {subset_name(pinned.available)}")
+        compared = "" if pinned is None else f"Compared with the pinned {subset_name(pinned.available)}: {CHANGES}"
+        self.pinned_line.setText(compared)
         self.pinned_line.setVisible(pinned is not None)
 
     def close_panel(self) -> None:

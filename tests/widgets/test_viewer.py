@@ -20,7 +20,7 @@ from napari import Viewer
 from napari.qt import QtViewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QTextDocumentFragment
 from qtpy.QtWidgets import QAbstractButton, QApplication, QCheckBox, QDockWidget, QMessageBox
 
 from napari_shaspec.cli.app import run as run_command
@@ -534,6 +534,8 @@ def test_pin_and_compare(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     voxel_ml = 1.5 * 1.5 * 2 / 1000
     assert loaded.regions.table.item(2, 3).text() == f"{np.count_nonzero(expected == 1) * voxel_ml:.1f}"
     assert loaded.regions.table.item(2, 4).text() == f"{np.count_nonzero(expected == 2) * voxel_ml:.1f}"
+    said = QTextDocumentFragment.fromHtml(loaded.regions.pinned_line.text()).toPlainText()
+    assert said == "Compared with the pinned flair+t1+t1c+t2: ■ gained, ■ lost"
     click(loaded, "unpin", qtbot)
     assert "Change" not in loaded.viewer.layers
 
