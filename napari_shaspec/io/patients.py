@@ -62,13 +62,26 @@ def doubt_about(images: Iterable[Path]) -> str:
     told = [patient_part(path) for path in images if recognise(path) is not None]  # else somebody has said what it is
     visits = all(map(_YEAR_BEHIND.search, told))  # one of them by itself is the twentieth series of a Philips scanner
     for begin in told:
-        bare = re.sub(r"[\W_]+", "_", begin if visits else _SERIES_BEHIND.sub("", begin)).casefold()
-        if bare and not _SERIES.fullmatch(bare) and bare not in _SAYS_NO_PATIENT:
+        if bare := _bare(begin, years=visits):
             begins.setdefault(bare, begin)
     if len(begins) < 2:
         return ""
     named = ", ".join(sorted(begins.values()))
     return f"the names begin differently ({named}): check that all are of one patient and visit"
+
+
+def named_patient(path: Path) -> str:
+    """Patient and visit as a file's name tells them, apart from numbers of series, upper case and separators, or empty.
+
+    Where it ends in what may be a year it is taken for one.
+    """
+    begin = patient_part(path)
+    return _bare(begin, years=bool(_YEAR_BEHIND.search(begin)))
+
+
+def _bare(begin: str, *, years: bool) -> str:
+    bare = re.sub(r"[\W_]+", "_", begin if years else _SERIES_BEHIND.sub("", begin)).casefold()
+    return "" if _SERIES.fullmatch(bare) or bare in _SAYS_NO_PATIENT else bare
 
 
 def case_name(images: Iterable[Path], fallback: str) -> str:

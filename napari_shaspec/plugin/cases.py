@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_shaspec.modalities import Modality, patient_part
+from napari_shaspec.io.patients import named_patient
+from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.controller import Controller
 from napari_shaspec.plugin.layer_sources import LayerSources
 from napari_shaspec.plugin.layers import LayerSource, Placement, Role, file_of, guessed_modality, is_moved, role_of
@@ -31,7 +32,7 @@ class CaseLayers:
     A newly opened image takes the slot that its name says. Files from another folder are another case: they take all
     slots, and the images of the case before are hidden, not removed. Of several cases that come at once the topmost
     counts. Images that tell of no file or case take slots that are empty, and no others. Where a layer is deleted, an
-    older one of the same folder takes its place; a reference goes with the last image of its case.
+    older one of the same folder takes its place; a reference goes with the last image of its patient.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ class CaseLayers:
         before = self._leave_case(folder)
         former = list(self._slots.values())
         self._fill_slots(recognised, folder)
-        if self._are_anothers(self._whose(former), self._whose(self._slots.values())):
+        if recognised and self._are_anothers(self._whose(former), self._whose(self._slots.values())):
             before += [layer for layer in former if layer not in self._slots.values()]  # as in the same folder
         self._choose_reference([layer for layer in new if layer in references], [*others, *before])
         self._put_aside([*others, *before])
@@ -318,7 +319,7 @@ def _may_become_a_modality(layer: Layer) -> bool:
 
 
 def _patients(layers: Iterable[Layer]) -> set[str]:
-    return {patient for file in map(file_of, layers) if file is not None and (patient := patient_part(file))}
+    return {patient for file in map(file_of, layers) if file is not None and (patient := named_patient(file))}
 
 
 def _speaks_of(others: Iterable[Layer], reference: Layer, images: Iterable[Layer]) -> bool:

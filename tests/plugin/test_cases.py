@@ -380,6 +380,19 @@ def test_another_image_of_the_same_patient_keeps_the_reference(opened: Opened) -
     assert opened.bench.state.case.truth is not None
 
 
+def test_another_series_is_no_other_patient(opened: Opened) -> None:
+    for seed, name in enumerate(("4_AX_T1_POST", "1901_SAG_T1_POST"), 3):
+        for modality in (Modality.FLAIR, Modality.T1):
+            opened.layers.choose(modality, None)
+        volume = Volume(1 + np.random.default_rng(seed).random(SHAPE, np.float32), GRID)
+        data, options, _ = image_layer(LayerSource(volume, Path(f"one/{name}.nii.gz"), Modality.T1C), name)
+        opened.viewer.add_layer(Image(data, **options))
+        opened.look()
+        assert opened.bench.state.slots == {Modality.T1C: name}
+    assert opened.viewer.layers["4_AX_T1_POST"].visible
+    assert opened.bench.state.message == ""
+
+
 def test_several_images_of_one_modality_are_told(opened: Opened) -> None:
     """As of dcm2niix: axial, coronal and sagittal after contrast."""
     for seed, name in enumerate(("3_AX_T1_POST", "4_COR_T1_POST"), 3):
