@@ -21,9 +21,9 @@ screenshots: setup
 	scripts/on_screen.sh $(bin)/python scripts/screenshots.py docs/images
 
 # As many tests at once as there are cores, with a thread each, or they would stand in each other's way; four at most,
-# because each opens windows and loads torch.
+# because each opens windows and loads torch. Where a test wants two threads all the same, they wait asleep.
 test: lint
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(bin)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal
 
 lint: setup
 	$(bin)/ruff check

@@ -440,19 +440,20 @@ def test_a_run_of_an_older_version_knows_no_new_options(config: TrainConfig, tmp
     del entries["sampling"]
     entries["model"] = {name: value for name, value in entries["model"].items() if name != "substitution"}
     state: dict[str, Any] = {"best": 0.5, "seconds": 3.0, "step": 2}
+    exported.check(state | {"provenance": {"train_config": entries}})
     exported.load_state_dict(state | {"provenance": {"train_config": entries}})
     assert exported.best == 0.5
     with pytest.raises(ShaSpecError, match="to resume with seed = 8, found 7"):
-        exported.load_state_dict(state | {"provenance": {"train_config": {**entries, "seed": 8}}})
+        exported.check(state | {"provenance": {"train_config": {**entries, "seed": 8}}})
     # What the older version did by default is not what this run is told.
     other = replace(config, sampling=SubsetSampling.UNIFORM)
     with pytest.raises(ShaSpecError, match="to resume with sampling = size, found uniform"):
-        ExportWeights(tmp_path, {"train_config": other.to_dict()}, "").load_state_dict(
+        ExportWeights(tmp_path, {"train_config": other.to_dict()}, "").check(
             state | {"provenance": {"train_config": entries}}
         )
     # Only what is done at the end may change.
     longer = replace(config, steps=config.steps + 1, calibration_cases=5)
-    ExportWeights(tmp_path, {"train_config": longer.to_dict()}, "").load_state_dict(
+    ExportWeights(tmp_path, {"train_config": longer.to_dict()}, "").check(
         state | {"provenance": {"train_config": entries}}
     )
 
