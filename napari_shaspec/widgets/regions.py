@@ -33,7 +33,7 @@ TIPS = {
 }
 TRUST = COLUMNS.index("Trust")
 CHANGES = ", ".join(
-    f'<span style="color: rgb{CHANGE_COLOURS[change]}">■</span> {word}'
+    f'<span style="color: rgb{CHANGE_COLOURS[change]}">■</span>&nbsp;{word}'
     for change, word in ((GAINED, "gained"), (LOST, "lost"))
 )
 """Squares beside words: words of these colours could not be read in a light theme."""
@@ -147,7 +147,7 @@ class RegionsPanel(QWidget):
         self.unpin.setEnabled(state.pinned is not None)
         self.unpin.setToolTip("Stop comparing" if state.pinned is not None else "Nothing is pinned")
         pinned = state.pinned
-        compared = "" if pinned is None else f"Compared with the pinned {subset_name(pinned.available)}: {CHANGES}"
+        compared = "" if pinned is None else f"Against the pinned {subset_name(pinned.available)}: {CHANGES}"
         self.pinned_line.setText(compared)
         self.pinned_line.setVisible(pinned is not None)
 

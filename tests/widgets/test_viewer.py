@@ -535,7 +535,7 @@ def test_pin_and_compare(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
     assert loaded.regions.table.item(2, 3).text() == f"{np.count_nonzero(expected == 1) * voxel_ml:.1f}"
     assert loaded.regions.table.item(2, 4).text() == f"{np.count_nonzero(expected == 2) * voxel_ml:.1f}"
     said = QTextDocumentFragment.fromHtml(loaded.regions.pinned_line.text()).toPlainText()
-    assert said == "Compared with the pinned flair+t1+t1c+t2: ■ gained, ■ lost"
+    assert said == "Against the pinned flair+t1+t1c+t2: ■ gained, ■ lost"
     click(loaded, "unpin", qtbot)
     assert "Change" not in loaded.viewer.layers
 
