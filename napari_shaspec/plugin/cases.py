@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_shaspec.io.patients import named_patient
 from napari_shaspec.modalities import Modality
+from napari_shaspec.plugin.belonging import Folder, Whose, folder_of, identities
 from napari_shaspec.plugin.controller import Controller
 from napari_shaspec.plugin.layer_sources import LayerSources
 from napari_shaspec.plugin.layers import LayerSource, Placement, Role, file_of, guessed_modality, is_moved, role_of
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 
-Whose = tuple[set[Path | str | None], set[str]]
-"""Folders, and the parts of names that tell patient and visit."""
+ROWS = "What belongs together after all can be chosen in the rows."
 
 
 class CaseLayers:
@@ -55,7 +54,7 @@ class CaseLayers:
         self._refused: dict[Layer, Modality] = {}
         self._unusable: set[Layer] = set()
         # The reference, its folder where that is one of the images, and what tells of the images' patient.
-        self._accompanied: tuple[Layer | None, Path | str | None, Whose] = (None, None, (set(), set()))
+        self._accompanied: tuple[Layer | None, Folder | None, Whose] = (None, None, Whose())
         self._told: tuple[dict[Modality, tuple[Layer, LayerSource]], LayerSource | None] = ({}, None)
 
     def candidates(self) -> list[Layer]:
@@ -90,11 +89,11 @@ class CaseLayers:
         guessed = {layer: guessed_modality(layer) for layer in new if layer in candidates}
         recognised = {layer: modality for layer, modality in guessed.items() if modality is not None}
         folder = self._latest_folder(recognised)
-        others = [layer for layer in recognised if self._folder(layer) not in (folder, None)]
+        others = [layer for layer in recognised if folder_of(layer) not in (folder, None)]
         before = self._leave_case(folder)
         former = list(self._slots.values())
         self._fill_slots(recognised, folder)
-        if recognised and self._are_anothers(self._whose(former), self._whose(self._slots.values())):
+        if recognised and Whose.of(former).are_anothers(Whose.of(self._slots.values())):
             before += [layer for layer in former if layer not in self._slots.values()]  # as in the same folder
         self._choose_reference([layer for layer in new if layer in references], [*others, *before])
         self._put_aside([*others, *before])
@@ -102,24 +101,24 @@ class CaseLayers:
         here = set(self._sources.watched) - set(self._slots.values())
         self._refused = {layer: lost for layer, lost in self._refused.items() if layer in here}
         self._hand_on()
-        told = self._controller.state.message
-        if before and not others and not told:
-            name = Path(folder).name if folder is not None else "another case"
-            self._controller.state.message = (
-                f"The images of {name} are used, and those before are hidden. What belongs together after all can be "
-                "chosen in the rows."
-            )
-        if twice := self._several(recognised, folder):
-            self._controller.state.message = "\n".join(filter(None, (self._controller.state.message, twice)))
-        if folder is not None and others:
-            self._controller.state.message = (
-                f"Images of several cases are open: those of {Path(folder).name} are used, and the others are hidden. "
-                "What belongs together after all can be chosen in the rows."
-            )
+        self._say_which(recognised, folder, others=bool(others), before=bool(before))
 
-    def _several(self, came: Mapping[Layer, Modality], folder: Path | str | None) -> str:
+    def _say_which(self, came: Mapping[Layer, Modality], folder: Folder | None, *, others: bool, before: bool) -> None:
+        """Which images are used, where others came with them, or had been before."""
+        state, name = self._controller.state, "another case" if folder is None else Path(folder).name
+        if folder is not None and others:
+            state.message = (
+                f"Images of several cases are open: those of {name} are used, and the others are hidden. {ROWS}"
+            )
+            return
+        if before and not state.message:
+            state.message = f"The images of {name} are used, and those before are hidden. {ROWS}"
+        if twice := self._several(came, folder):
+            state.message = "\n".join(filter(None, (state.message, twice)))
+
+    def _several(self, came: Mapping[Layer, Modality], folder: Folder | None) -> str:
         """What to say where several images of one modality have come at once."""
-        of_case = [(layer, modality) for layer, modality in came.items() if self._folder(layer) == folder]
+        of_case = [(layer, modality) for layer, modality in came.items() if folder_of(layer) == folder]
         counts = Counter(modality for _, modality in of_case)
         lines = []
         for modality, count in counts.items():
@@ -184,7 +183,7 @@ class CaseLayers:
         """Let go of viewer and layers."""
         self._sources.close()
         self._slots, self._seen, self._told, self._refused, self._unusable = {}, [], ({}, None), {}, set()
-        self._accompanied = (None, None, (set(), set()))
+        self._accompanied = (None, None, Whose())
         self._viewer = self._reference = None
 
     def _hand_on(self) -> None:
@@ -210,29 +209,29 @@ class CaseLayers:
             # Perhaps one was renamed.
             self._controller.state.slots = {modality: layer.name for modality, (layer, _) in images.items()}
             return
-        before = _identities(layer for layer, _ in self._told[0].values())
+        before = identities(layer for layer, _ in self._told[0].values())
         self._told = images, reference
         self._controller.set_images(
             {modality: (layer.name, source) for modality, (layer, source) in images.items()},
             reference,
-            another_patient=before.isdisjoint(_identities(layer for layer, _ in images.values())),
+            another_patient=before.isdisjoint(identities(layer for layer, _ in images.values())),
         )
 
-    def _latest_folder(self, images: Iterable[Layer]) -> Path | str | None:
+    def _latest_folder(self, images: Iterable[Layer]) -> Folder | None:
         """Of the topmost image that is visible, since those put aside are hidden; None if none tells of a folder."""
-        telling = [layer for layer in images if self._folder(layer) is not None]
+        telling = [layer for layer in images if folder_of(layer) is not None]
         shown = [layer for layer in telling if layer.visible] or telling
-        return self._folder(shown[-1]) if shown else None
+        return folder_of(shown[-1]) if shown else None
 
     def _drop_deleted(self, candidates: list[Layer], references: list[Layer]) -> None:
         """Of a layer that was deleted an older one of the same folder, if there is any, has the place."""
         lost = {modality: layer for modality, layer in self._slots.items() if layer not in candidates}
         self._slots = {modality: layer for modality, layer in self._slots.items() if modality not in lost}
         for modality, gone in lost.items():
-            folder = self._folder(gone)
+            folder = folder_of(gone)
             for layer in reversed(candidates if folder is not None else []):
                 free = layer in self._seen and layer not in self._slots.values() and layer not in self._refused
-                if free and guessed_modality(layer) is modality and self._folder(layer) == folder:
+                if free and guessed_modality(layer) is modality and folder_of(layer) == folder:
                     self._slots[modality] = layer
                     break
         if self._reference not in references:
@@ -244,69 +243,46 @@ class CaseLayers:
         Where there is none, the latest that lies beside the images has its place.
         """
         self._unusable = {layer for layer in self._unusable if layer in references} - self._sources.assigned
-        images = self._whose(self._slots.values())
-        here = {self._folder(layer) for layer in self._slots.values()} - {None}
+        images = Whose.of(self._slots.values())
         reference, folder, company = self._accompanied
         if self._slots and self._reference is not None and self._reference is reference:
-            left = folder is not None and folder not in here
-            if self._are_anothers(company, images) or left:
+            left = folder is not None and folder not in images.folders
+            if company.are_anothers(images) or left:
                 self._reference = None
-        if self._reference is None and len(here) == 1:
-            beside = [layer for layer in references if self._folder(layer) in here and layer not in self._unusable]
-            others = [layer for layer in self.candidates() if layer not in self._slots.values()]
-            fitting = [layer for layer in beside if not _speaks_of(others, layer, self._slots.values())]
+        if self._reference is None and len(images.folders) == 1:
+            beside = [layer for layer in references if folder_of(layer) in images.folders]
+            # A folder may hold the files of many.
+            others = Whose.of(self.candidates()).patients - images.patients
+            fitting = [each for each in beside if each not in self._unusable and not Whose.of([each]).patients & others]
             self._reference = fitting[-1] if fitting else None
         if self._slots:
-            lies = self._folder(self._reference)
-            self._accompanied = self._reference, lies if lies in here else None, images
+            lies = None if self._reference is None else folder_of(self._reference)
+            self._accompanied = self._reference, lies if lies in images.folders else None, images
 
-    def _leave_case(self, folder: Path | str | None) -> list[Layer]:
+    def _leave_case(self, folder: Folder | None) -> list[Layer]:
         """Empty the slots if images of another folder come; what was in them."""
-        if folder is None or not self._slots or folder in map(self._folder, self._slots.values()):
+        if folder is None or not self._slots or folder in map(folder_of, self._slots.values()):
             return []
         left = [*self._slots.values(), *([self._reference] if self._reference is not None else [])]
         self._slots, self._reference, self._refused = {}, None, {}
         return left
 
-    def _fill_slots(self, images: Mapping[Layer, Modality], folder: Path | str | None) -> None:
+    def _fill_slots(self, images: Mapping[Layer, Modality], folder: Folder | None) -> None:
         for layer, modality in images.items():
-            if folder is not None and self._folder(layer) == folder:
+            if folder is not None and folder_of(layer) == folder:
                 self._slots[modality] = layer
         for layer, modality in images.items():
             # What a filter made of an image does not replace it; a hidden layer may be of a case that was put aside.
-            if self._folder(layer) is None and (layer.visible or folder is None):
+            if folder_of(layer) is None and (layer.visible or folder is None):
                 self._slots.setdefault(modality, layer)
 
     def _choose_reference(self, new: list[Layer], aside: list[Layer]) -> None:
         """The latest, but none that lies beside images that are put aside; one beside those of the case comes first."""
-        own = {self._folder(layer) for layer in self._slots.values()} | {None}
-        left = {self._folder(layer) for layer in aside if role_of(layer) is not Role.REFERENCE} - own
-        fitting = [layer for layer in new if self._folder(layer) not in left]
+        here = Whose.of(self._slots.values()).folders
+        left = Whose.of(layer for layer in aside if role_of(layer) is not Role.REFERENCE).folders - here
+        fitting = [layer for layer in new if folder_of(layer) not in left]
         if fitting:
-            here = {self._folder(layer) for layer in self._slots.values()} - {None}
-            self._reference = sorted(fitting, key=lambda layer: self._folder(layer) in here)[-1]
-
-    def _folder(self, layer: Layer | None) -> Path | str | None:
-        """Where a layer comes from: its file's folder, or a case that was drawn; None if it tells of neither."""
-        if layer is None:
-            return None
-        path = file_of(layer)
-        if path is not None:
-            return path.parent.resolve()  # not the file's own: DataLad links each to a place of its own
-        case: str | None = layer.metadata.get("case") if role_of(layer) is not None else None
-        return case
-
-    def _whose(self, layers: Iterable[Layer]) -> Whose:
-        """Folders of the layers, and what their files' names say of the patient."""
-        layers = list(layers)
-        return {self._folder(layer) for layer in layers} - {None}, _patients(layers)
-
-    @staticmethod
-    def _are_anothers(before: Whose, now: Whose) -> bool:
-        """Whether folders or names speak for another patient; where they tell nothing it is the same."""
-        (folders, patients), (others_folders, others_patients) = before, now
-        elsewhere = bool(folders and others_folders) and folders.isdisjoint(others_folders)
-        return elsewhere or (bool(patients and others_patients) and patients.isdisjoint(others_patients))
+            self._reference = sorted(fitting, key=lambda layer: folder_of(layer) in here)[-1]
 
     def _put_aside(self, layers: list[Layer]) -> None:
         for layer in layers:
@@ -316,21 +292,6 @@ class CaseLayers:
 def _may_become_a_modality(layer: Layer) -> bool:
     """Whether it holds an image, of whatever shape, that is none of ours."""
     return type(layer).__name__ == "Image" and role_of(layer) in (None, Role.IMAGE)
-
-
-def _patients(layers: Iterable[Layer]) -> set[str]:
-    return {patient for file in map(file_of, layers) if file is not None and (patient := named_patient(file))}
-
-
-def _speaks_of(others: Iterable[Layer], reference: Layer, images: Iterable[Layer]) -> bool:
-    """Whether a reference is named like other images than these: a folder may hold the files of many."""
-    return bool(_patients([reference]) & (_patients(others) - _patients(images)))
-
-
-def _identities(layers: Iterable[Layer]) -> set[Layer | Path]:
-    """The layers, and their files: the same image may have come twice."""
-    layers = list(layers)
-    return {*layers, *(path for path in map(file_of, layers) if path is not None)}
 
 
 def _others(axis: int) -> tuple[int, ...]:

@@ -21,11 +21,11 @@ from tests.plugin.conftest import SHAPE, Bench
 GRID = np.diag([-1.0, 1, 2, 1])
 
 
-def image(modality: Modality, seed: int = 0, folder: str = "one") -> Image:
-    """A layer as the reader makes it."""
+def image(modality: Modality, seed: int = 0, folder: str = "one", file: str = "", name: str = "") -> Image:
+    """A layer as the reader makes it; by default of ``p_flair.nii.gz`` and so on, with the modality's name."""
     volume = Volume(1 + np.random.default_rng(seed).random(SHAPE, np.float32), GRID)
-    path = Path(f"{folder}/p_{modality.value}.nii.gz")
-    data, options, _ = image_layer(LayerSource(volume, path, modality), modality.title)
+    path = Path(f"{folder}/{file or f'p_{modality.value}'}.nii.gz")
+    data, options, _ = image_layer(LayerSource(volume, path, modality), name or modality.title)
     return Image(data, **options)
 
 
@@ -336,11 +336,10 @@ def test_a_second_patient_in_the_same_folder_is_a_case_of_its_own(opened: Opened
     truth = reference("one")
     opened.viewer.add_layer(truth)
     opened.look()
-    others = []
-    for seed, modality in enumerate((Modality.FLAIR, Modality.T1), 5):
-        volume = Volume(1 + np.random.default_rng(seed).random(SHAPE, np.float32), GRID)
-        data, options, _ = image_layer(LayerSource(volume, Path(f"one/q_{modality.value}.nii.gz"), modality), "other")
-        others.append(Image(data, **options))
+    others = [
+        image(modality, seed, file=f"q_{modality.value}", name="other")
+        for seed, modality in enumerate((Modality.FLAIR, Modality.T1), 5)
+    ]
     opened.viewer.layers.extend(others)
     opened.look()
     assert opened.bench.controller.patient == 2
@@ -368,9 +367,7 @@ def test_another_image_of_the_same_patient_keeps_the_reference(opened: Opened) -
     opened.viewer.add_layer(elsewhere)
     opened.layers.choose(Modality.T1, None)
     opened.look()
-    volume = Volume(1 + np.random.default_rng(7).random(SHAPE, np.float32), GRID)
-    data, options, _ = image_layer(LayerSource(volume, Path("one/p_flair_bet.nii.gz"), Modality.FLAIR), "FLAIR bet")
-    opened.viewer.add_layer(Image(data, **options))
+    opened.viewer.add_layer(image(Modality.FLAIR, 7, file="p_flair_bet", name="FLAIR bet"))
     opened.look()
     assert opened.bench.state.slots == {Modality.FLAIR: "FLAIR bet"}
     assert opened.bench.state.case.truth is not None
@@ -384,9 +381,7 @@ def test_another_series_is_no_other_patient(opened: Opened) -> None:
     for seed, name in enumerate(("4_AX_T1_POST", "1901_SAG_T1_POST"), 3):
         for modality in (Modality.FLAIR, Modality.T1):
             opened.layers.choose(modality, None)
-        volume = Volume(1 + np.random.default_rng(seed).random(SHAPE, np.float32), GRID)
-        data, options, _ = image_layer(LayerSource(volume, Path(f"one/{name}.nii.gz"), Modality.T1C), name)
-        opened.viewer.add_layer(Image(data, **options))
+        opened.viewer.add_layer(image(Modality.T1C, seed, file=name, name=name))
         opened.look()
         assert opened.bench.state.slots == {Modality.T1C: name}
     assert opened.viewer.layers["4_AX_T1_POST"].visible
@@ -396,10 +391,7 @@ def test_another_series_is_no_other_patient(opened: Opened) -> None:
 def test_several_images_of_one_modality_are_told(opened: Opened) -> None:
     """As of dcm2niix: axial, coronal and sagittal after contrast."""
     for seed, name in enumerate(("3_AX_T1_POST", "4_COR_T1_POST"), 3):
-        volume = Volume(1 + np.random.default_rng(seed).random(SHAPE, np.float32), GRID)
-        source = LayerSource(volume, Path(f"one/{name}.nii.gz"), Modality.T1C)
-        data, options, _ = image_layer(source, "T1c")
-        opened.viewer.add_layer(Image(data, **options))
+        opened.viewer.add_layer(image(Modality.T1C, seed, file=name))
     opened.look()
     assert "2 images are named T1c: 4_COR_T1_POST.nii.gz is used" in opened.bench.state.message
 
