@@ -85,6 +85,12 @@ def subset_name(available: Iterable[Modality]) -> str:
     return "+".join(modality.value for modality in Modality if modality in chosen)
 
 
+def subset_title(available: Iterable[Modality]) -> str:
+    """Write a subset as ``FLAIR+T1+T1c+T2``, as tables for people have it."""
+    chosen = frozenset(available)
+    return "+".join(modality.title for modality in Modality if modality in chosen)
+
+
 def parse_subset(text: str) -> frozenset[Modality]:
     """Read ``flair,t1c`` or ``flair+t1c`` (any case, ``t1ce`` and ``t1gd`` mean T1c).
 

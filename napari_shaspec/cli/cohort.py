@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,10 +117,11 @@ def _is_finished(files: CaseFiles, table: CohortTable, job: Job) -> bool:
     if not all(path.is_file() for path in (labels, *others)):
         return False
     if outputs.report:
-        from napari_shaspec.io.report import is_report, read_report
+        from napari_shaspec.io.report import read_report
 
-        told = read_report(outputs.report_path()).outputs if is_report(outputs.report_path()) else {}
-        return told.get(labels.name) == table.rows[files.name].labels_sha256
+        with suppress(ShaSpecError):
+            return read_report(outputs.report_path()).outputs.get(labels.name) == table.rows[files.name].labels_sha256
+        return False
     written = labels.stat().st_mtime_ns
     return all(path.stat().st_mtime_ns >= written for path in others) or table.was_edited(files)
 

@@ -85,8 +85,9 @@ def features(  # noqa: PLR0913 (a command's options are its parameters)
         check_output(path, (path.suffix,), overwrite=overwrite)
     found = [each for path in cases for each in find_cases(path)]
     points_of = points_of or (PointsOf.PLACES if len(found) == 1 else PointsOf.CASES)
+    points = most or MOST
     if points_of is PointsOf.PLACES:
-        _check_most(most or MOST, found)
+        _check_most(points, found)
     elif most is not None:
         raise ShaSpecError("points of places to draw", "those of cases, which are all shown", "Leave --most out")
     checkpoint = load_weights(weights)
@@ -95,7 +96,7 @@ def features(  # noqa: PLR0913 (a command's options are its parameters)
         groups = [over_brain(each) for each in measured]
         sources = [_Source(each.name) for each in measured]
     else:
-        drawn = [draw_places(each, (most or MOST) // len(measured), seed) for each in measured]
+        drawn = [draw_places(each, points // len(measured), seed) for each in measured]
         groups = [at_places(each, places) for each, places in zip(measured, drawn, strict=True)]
         sources = [
             _Source(each.name, (float(x), float(y), float(z)))

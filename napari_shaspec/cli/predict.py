@@ -25,7 +25,7 @@ from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.io.atomic import check_output, staged
 from napari_shaspec.io.outputs import LabelForm, Outputs
-from napari_shaspec.io.report import file_sha256, is_report, read_report, writes_report
+from napari_shaspec.io.report import Report, file_sha256, read_report, writes_report
 from napari_shaspec.modalities import Modality, parse_subset, subset_name
 from napari_shaspec.regions import Region, masks_to_labels, volumes_ml
 
@@ -167,24 +167,27 @@ def predict_again(path: Path, out: Path, device: str = "auto", *, overwrite: boo
     elif device == "auto":
         say(f"Note: {report.device}, which the report names, does not work here.")
     run = _predicted(case_files.read(), report.available, checkpoint, device, report.precision)
+    run = replace(run, described=restored)
     _write(run, report.thresholds, report.smooth, outputs, None, overwrite=overwrite)
     if report.edited:
         say("Note: the exported labels were edited by hand; these are the network's.")
     elif not any(name.lower().endswith(outputs.ending) for name in report.outputs):
         say(f"Note: not compared with the labels of the report, which are no {outputs.ending} file.")
-    made = {file_sha256(file) for file in outputs.files() if file != outputs.report_path()}
-    if made <= set(report.outputs.values()):
-        return
-    if restored:  # and the report there is of no others
-        for file in outputs.files():
-            file.unlink()
-        raise ShaSpecError(
-            f"the labels that {path.name} describes",
-            "others: other versions or another machine made those",
-            "Choose another name for these, or allow the report to be overwritten (--overwrite)",
-        )
-    if not report.edited and any(name.lower().endswith(outputs.ending) for name in report.outputs):
+    elif not _are_those_of(report, outputs):
+        if restored:  # and the report there is of no others
+            for file in outputs.files():
+                file.unlink()
+            raise ShaSpecError(
+                f"the labels that {path.name} describes",
+                "others: other versions or another machine made those",
+                "Choose another name for these, or allow the report to be overwritten (--overwrite)",
+            )
         say("Note: the labels differ from those of the report: other versions or another machine made them.")
+
+
+def _are_those_of(report: Report, outputs: Outputs) -> bool:
+    made = {file_sha256(file) for file in outputs.files() if file != outputs.report_path()}
+    return made <= set(report.outputs.values())
 
 
 def _read(case_files: CaseFiles, chosen: frozenset[Modality] | None) -> Case:
@@ -203,12 +206,15 @@ def _read(case_files: CaseFiles, chosen: frozenset[Modality] | None) -> Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
+    """A prediction, with what made it; ``described``: a report of its labels is there already."""
+
     case: Case
     checkpoint: Checkpoint
     prediction: Prediction
     device: str
     precision: str
     notes: tuple[str, ...]
+    described: bool = False
 
 
 def _predicted(case: Case, available: frozenset[Modality], checkpoint: Checkpoint, device: str, precision: str) -> _Run:
@@ -262,9 +268,8 @@ def _write(
     with staged([overlay] if overlay is not None else [], overwrite=overwrite) as places:
         if overlay is not None:
             _write_picture(run.case, labels, places[overlay])
-        # Without --overwrite a report that is there and not among the outputs is the one that they are made again from.
-        there = not overwrite and not outputs.report and is_report(outputs.report_path())
-        files = export(outputs, grid, labels, prediction.probabilities, None if there else report, overwrite=overwrite)
+        told = None if run.described else report
+        files = export(outputs, grid, labels, prediction.probabilities, told, overwrite=overwrite)
     _show_volumes(volumes_ml(masks, grid.voxel_volume_mm3), report.confidence)
     for path in (*files, *([overlay] if overlay is not None else [])):
         typer.echo(f"Wrote {path}")

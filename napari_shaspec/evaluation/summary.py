@@ -19,7 +19,7 @@ from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.evaluation.tables import ROWS
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.io.text import write_table
-from napari_shaspec.modalities import Modality, parse_subset, subset_name
+from napari_shaspec.modalities import Modality, parse_subset, subset_name, subset_title
 from napari_shaspec.regions import Region
 
 SUMMARY_COLUMNS = (
@@ -146,7 +146,7 @@ def titles(summary: Summary) -> list[str]:
 def row_titles(summary: Summary) -> dict[frozenset[Modality], str]:
     """The rows that any column has, in the order of the published tables, the average last."""
     there = [available for available in ROWS if any(available in rows for rows in summary.values())]
-    names = {available: "+".join(each.title for each in Modality if each in available) for available in there}
+    names = {available: subset_title(available) for available in there}
     return names | {AVERAGE: "average" if len(there) == len(ROWS) else f"average of {len(there)} rows"}
 
 

@@ -18,7 +18,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.io.atomic import replacing
 from napari_shaspec.io.text import open_table, write_table
-from napari_shaspec.modalities import Modality, nonempty_subsets, parse_subset, subset_name
+from napari_shaspec.modalities import Modality, nonempty_subsets, parse_subset, subset_name, subset_title
 from napari_shaspec.regions import Region
 
 COLUMNS = ("case", "available", "region", "dice", "hd95_mm")
@@ -90,7 +90,7 @@ def markdown_table(scores: Sequence[Score]) -> str:
         chosen = [score for score in scores if score.available == available]
         if chosen:
             rows.append(_means(chosen))
-            title = "+".join(modality.title for modality in Modality if modality in available)
+            title = subset_title(available)
             lines.append(_line(title, chosen, rows[-1]))
     title = "average" if len(rows) == len(ROWS) else f"average of {len(rows)} rows"
     lines.append(_line(title, scores, [fmean(column) for column in zip(*rows, strict=True)]))

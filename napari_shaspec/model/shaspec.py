@@ -79,7 +79,8 @@ class SharedSpecific(nn.Module):
         substitution: Substitution = Substitution.MEAN,
     ) -> None:
         super().__init__()
-        if taken := [name for name in specific if hasattr(nn.ModuleDict(), name)]:
+        free = nn.ModuleDict()
+        if taken := [name for name in specific if hasattr(free, name)]:
             raise ShaSpecError("names of modalities that torch leaves free", repr(taken[0]), "Choose another name")
         self.substitution = substitution
         self.modalities = tuple(specific)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -56,11 +56,10 @@ class Jobs:
         self._opened = opened
         self._notify = notify
         self._drops_open = 0
-        self._note = ""
         self._after_simulating: Callable[[], None] = lambda: None
         self._use_weights: Callable[[Path | None, Checkpoint], None] = lambda weights, checkpoint: None
         self._opening = Opening(start, add, self._unreadable)
-        self._exporting: Latest[tuple[list[Path], list[Path]]] = Latest(start, self._exported, on_error=self._failed)
+        self._exporting: Latest[str] = Latest(start, self._exported, on_error=self._failed)
         self._simulating: Latest[list[LayerData]] = Latest(
             start, self._simulated, self._simulation_over, self._simulation_failed
         )
@@ -111,30 +110,34 @@ class Jobs:
         *,
         probabilities: bool,
         pictures: Mapping[Path, Volume],
+        aside: Sequence[str] = (),
     ) -> None:
-        """Write as `export_result` does; nobody may paint on these labels meanwhile."""
+        """Write as `export_result` does; nobody may paint on these labels meanwhile.
+
+        Parameters
+        ----------
+        aside
+            Layers of which the user is told that they are not in it.
+        """
         self._state.message = "Writing..."
 
-        def work(cancelled: Event) -> Iterator[tuple[list[Path], list[Path]]]:
+        def work(cancelled: Event) -> Iterator[str]:
             shares = result.prediction.probabilities if probabilities else None
             files = export_result(path, form, case, result, labels, probabilities=shares, pictures=pictures)
-            yield files, older_files(path, form, probabilities)
+            told = _written(files)
+            if older := older_files(path, form, probabilities):
+                told += f"; left from before, not of these labels: {', '.join(each.name for each in older)}"
+            yield told + (f"\nNot in it: what you painted on {', '.join(aside)}." if aside else "")
 
-        self._note = ""
         self._exporting.run(work)
-
-    def add_note(self, text: str) -> None:
-        """What to say beside the message of the export that has just begun."""
-        self._note = text
 
     def save_sweep(self, path: Path, sweep: Sweep) -> None:
         """Write the answers of all subsets as CSV; a file dialog has asked before an older file is replaced."""
         self._state.message = "Writing..."
 
-        def work(cancelled: Event) -> Iterator[tuple[list[Path], list[Path]]]:
-            yield export_sweep(path, sweep), []
+        def work(cancelled: Event) -> Iterator[str]:
+            yield _written(export_sweep(path, sweep))
 
-        self._note = ""
         self._exporting.run(work)
 
     def simulate(self, seed: int, voxel_mm: float, over: Callable[[], None]) -> None:
@@ -171,11 +174,8 @@ class Jobs:
         self._state.problems = (*self._state.problems, str(error))
         self._notify(str(error))
 
-    def _exported(self, files: tuple[list[Path], list[Path]]) -> None:
-        written, older = ([each.name for each in some] for some in files)
-        told = f"Wrote {', '.join(written)} to {files[0][0].resolve().parent}"
-        left = f"; left from before, not of these labels: {', '.join(older)}" if older else ""
-        self._state.message = "\n".join(filter(None, (told + left, self._note)))
+    def _exported(self, told: str) -> None:
+        self._state.message = told
 
     def _simulated(self, layers: list[LayerData]) -> None:
         self._state.message = ""
@@ -200,3 +200,7 @@ class Jobs:
         self.tell(str(error))
         if not isinstance(error, ShaSpecError):
             raise error  # a bug: napari shows where
+
+
+def _written(files: list[Path]) -> str:
+    return f"Wrote {', '.join(each.name for each in files)} to {files[0].resolve().parent}"

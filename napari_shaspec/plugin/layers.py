@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -241,8 +242,14 @@ def world_affine(layer: Layer) -> NDArray[np.float64]:
 
 def mm_per_unit(units: Sequence[Any] | None) -> NDArray[np.float64]:
     """(3,): how long a unit of each axis of napari's is; pixels and whatever else is no length count as mm."""
-    lengths = [float((1 * unit).to("mm").magnitude) if unit.is_compatible_with("mm") else 1.0 for unit in units or ()]
+    lengths = [_mm(unit) for unit in units or ()]
     return np.array(lengths[-3:] if len(lengths) >= 3 else [1.0] * 3)
+
+
+@cache
+def _mm(unit: Any) -> float:
+    """Asked for at every move of the mouse."""
+    return float((1 * unit).to("mm").magnitude) if unit.is_compatible_with("mm") else 1.0
 
 
 def is_moved(layer: Layer) -> bool:

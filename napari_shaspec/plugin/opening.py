@@ -8,7 +8,7 @@ from threading import Event
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.plugin.latest import Handle, Start
 from napari_shaspec.plugin.layers import LayerData
-from napari_shaspec.plugin.reader import files_of, read_file, what_is_left_out
+from napari_shaspec.plugin.reader import files_of, read_file
 
 
 class Opening:
@@ -45,12 +45,12 @@ class Opening:
         def work() -> Iterator[LayerData | ShaSpecError | str]:
             for path in paths:
                 try:
-                    files = files_of(path)
-                    if left := what_is_left_out(path):
-                        yield left
+                    files, left_out = files_of(path)
                 except ShaSpecError as error:
                     yield error
                     continue
+                if left_out:
+                    yield left_out
                 for file in files:
                     if self._cancelled.is_set():
                         return

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_shaspec.io.cases import case_files
+from napari_shaspec.io.cases import CaseFiles, case_files
 from napari_shaspec.io.folders import holds_nifti
 from napari_shaspec.io.nifti import read_labels, read_volume
 from napari_shaspec.io.outputs import NIFTI
@@ -36,7 +36,7 @@ def read_layers(paths: Paths) -> list[LayerData]:
     ShaSpecError
         As `read_volume`, and if a folder holds no case or several.
     """
-    layers = [read_file(file) for path in _listed(paths) for file in files_of(path)]
+    layers = [read_file(file) for path in _listed(paths) for file in files_of(path)[0]]
     _turn_empty_viewer()
     return layers
 
@@ -69,8 +69,10 @@ class LayerFile:
     visible: bool = True
 
 
-def files_of(path: str | Path) -> list[LayerFile]:
+def files_of(path: str | Path) -> tuple[list[LayerFile], str]:
     """The file itself, or those of a case folder; the last lies on top: FLAIR, which shows a glioma best.
+
+    And what to say of images of a folder that may be the modality that is missing, empty where there are none.
 
     Raises
     ------
@@ -79,21 +81,18 @@ def files_of(path: str | Path) -> list[LayerFile]:
     """
     path = Path(path)
     if not path.is_dir():
-        return [LayerFile(path, recognise(path), is_label_map(path))]
+        return [LayerFile(path, recognise(path), is_label_map(path))], ""
     found = case_files(path)
     if found.truth_refusal is not None:
         raise found.truth_refusal
     first = next(iter(found.images))
     files = [LayerFile(found.images[each], each, visible=each == first) for each in reversed(list(found.images))]
-    return [*files, *([LayerFile(found.truth, is_labels=True)] if found.truth is not None else [])]
+    return [*files, *([LayerFile(found.truth, is_labels=True)] if found.truth is not None else [])], _left_out(found)
 
 
-def what_is_left_out(path: str | Path) -> str:
-    """What to say of images in a case folder that may be the modality that is missing; empty where there are none."""
-    path = Path(path)
-    found = case_files(path) if path.is_dir() else None
-    unknown = [file.name for file in found.ignored if says_nothing(file)] if found is not None else []
-    if found is None or len(found.images) == len(Modality) or not unknown:
+def _left_out(found: CaseFiles) -> str:
+    unknown = [file.name for file in found.ignored if says_nothing(file)]
+    if len(found.images) == len(Modality) or not unknown:
         return ""
     names = ", ".join(unknown)
     return f"Not opened, for their names say no modality: {names}. Drop them by themselves to choose them in the rows."

@@ -12,7 +12,7 @@ from napari_shaspec.box import Box
 from napari_shaspec.plugin.layers import Placement, mm_per_unit
 
 if TYPE_CHECKING:
-    from napari.components import Dims
+    from napari.components import Dims, ViewerModel
     from napari.layers import Layer
 
     from napari_shaspec.volume import Volume
@@ -22,6 +22,14 @@ def show_place(dims: Dims, place_mm: Sequence[float] | NDArray[np.float64]) -> N
     """Go to the slices through a place (z, y, x) of the world, in mm."""
     point = np.asarray(place_mm, float) / mm_per_unit(dims.units)
     dims.set_point(range(3), [float(value) for value in point])
+
+
+def place_under_cursor(viewer: ViewerModel) -> tuple[float, ...] | None:
+    """Where the mouse points, (z, y, x) of the world in mm; None in 3-D, where the cursor is at no voxel."""
+    if viewer.dims.ndisplay == 3:
+        return None
+    place = viewer.cursor.position
+    return tuple(np.asarray(place) * mm_per_unit(viewer.dims.units)) if len(place) == 3 else tuple(place)
 
 
 def box_in_view(dims: Dims, layer: Layer | None, grid: Volume) -> Box | None:

@@ -16,7 +16,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.subsets import Score
 from napari_shaspec.evaluation.tables import ROWS
 from napari_shaspec.io.atomic import replacing
-from napari_shaspec.modalities import Modality, subset_name
+from napari_shaspec.modalities import Modality, subset_name, subset_title
 from napari_shaspec.model.objective import ALPHA, BETA
 from napari_shaspec.regions import Region
 from napari_shaspec.training.ablation import GRID, Ablation, Outcome
@@ -89,7 +89,7 @@ def markdown(finished: Iterable[Outcome]) -> str:
         shown = [available for available in ROWS if len(available) in (1, len(Modality))]
         for available in shown:
             if any(score.available == available for score in outcome.scores):
-                title = "+".join(modality.title for modality in Modality if modality in available)
+                title = subset_title(available)
                 lines.append(_line(outcome.variant, title, [_percent(outcome, available, each) for each in Region]))
         subsets = len({score.available for score in outcome.scores})
         if subsets > 1:

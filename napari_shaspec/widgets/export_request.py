@@ -64,9 +64,16 @@ class ExportRequest:
         if not may_replace(self._dock, planned_files(path, form, probabilities, pictures)):
             return
         settings.remember(label_convention=form)
-        self._jobs.export(path, form, case, result, labels, probabilities=probabilities, pictures=pictures)
-        if aside := self._overlay.set_aside():
-            self._jobs.add_note(f"Not in it: what you painted on {', '.join(aside)}.")
+        self._jobs.export(
+            path,
+            form,
+            case,
+            result,
+            labels,
+            probabilities=probabilities,
+            pictures=pictures,
+            aside=self._overlay.set_aside(),
+        )
 
 
 def may_replace(panel: QWidget, files: Iterable[Path]) -> bool:

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_shaspec.modalities import Modality
+from napari_shaspec.modalities import subset_title
 from napari_shaspec.plugin.state import PluginState, Status
 from napari_shaspec.widgets.modalities import NO_CASE
 
@@ -195,9 +195,7 @@ def _whose_labels(state: PluginState) -> str:
     result = state.result
     if result is None or state.status is not Status.READY or result.available == state.available:
         return ""
-    shown, chosen = (
-        "+".join(each.title for each in Modality if each in subset) for subset in (result.available, state.available)
-    )
+    shown, chosen = subset_title(result.available), subset_title(state.available)
     return f"Labels and numbers are of {shown}; Predict makes those of {chosen}."
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import Signal
 
 from napari_shaspec.errors import ShaSpecError
@@ -19,11 +18,12 @@ from napari_shaspec.plugin.feature_layers import FeatureLayers
 from napari_shaspec.plugin.hover import describe_place
 from napari_shaspec.plugin.jobs import Jobs
 from napari_shaspec.plugin.kept_network import KeptNetwork
-from napari_shaspec.plugin.layers import LayerData, mm_per_unit, show_radiologically
+from napari_shaspec.plugin.layers import LayerData, show_radiologically
 from napari_shaspec.plugin.overlay import Overlay
 from napari_shaspec.plugin.sessions import list_devices, load_weights, open_session
 from napari_shaspec.plugin.state import PluginState, Status
 from napari_shaspec.plugin.threads import start_thread
+from napari_shaspec.plugin.viewport import place_under_cursor
 from napari_shaspec.widgets.change_display import ChangeDisplay
 from napari_shaspec.widgets.choices import Choices
 from napari_shaspec.widgets.drop import DropFilter
@@ -273,13 +273,9 @@ class ShaSpecWidget(Dock):
             self.controller.measures.refresh()
 
     def _on_mouse_move(self, viewer: object, event: object) -> None:
-        if self.viewer.dims.ndisplay == 3:  # the cursor is at no voxel there
-            self.regions.set_cursor("only in 2-D")
-            return
-        place = self.viewer.cursor.position
-        if len(place) == 3:
-            place = np.asarray(place) * mm_per_unit(self.viewer.dims.units)
-        self.regions.set_cursor(describe_place(tuple(place), self.overlay, self.state.result))
+        place = place_under_cursor(self.viewer)
+        described = "only in 2-D" if place is None else describe_place(place, self.overlay, self.state.result)
+        self.regions.set_cursor(described)
 
     # The end
 
