@@ -22,6 +22,7 @@ class Stream(IntEnum):
     MASKS = 3
     SPIN_ECHO = 4
     OUTLINES = 5
+    SUPERFICIAL = 6
 
 
 class Dice:

@@ -60,6 +60,9 @@ class SimulatorSettings:
         Chance of 0, 1, 2, ... tumours.
     radius_mm, satellite_mm
         Size of the first tumour, and of the others. Gliomas are mostly found large: those of BraTS measure 5 to 350 ml.
+    superficial_chance, superficial_mm
+        How often the first tumour is small and lies at the brain's surface, where few would come to lie by chance and
+        where remnants of skull stripping, dura and sinuses look alike; and its size.
     core_fraction, rim_fraction
         The core relative to the tumour; the enhancing rim relative to the core.
     solid_core_chance
@@ -89,6 +92,8 @@ class SimulatorSettings:
     tumour_counts: tuple[float, ...] = (0.08, 0.74, 0.12, 0.04, 0.02)
     radius_mm: Range = (5.0, 40.0)
     satellite_mm: Range = (5.0, 20.0)
+    superficial_chance: float = 0.3
+    superficial_mm: Range = (6.0, 16.0)
     anisotropy: Range = (0.6, 1.5)
     boundary_noise: Range = (0.04, 0.32)
     octaves: tuple[Range, ...] = ((1.0, 1.0), (0.3, 0.9), (0.1, 0.5))
@@ -125,6 +130,7 @@ HELD_OUT = replace(
     hidden_fluid=(0.5, 0.5),
     elastic_mm=((45.0, 4.5), (18.0, 1.5)),
     radius_mm=(13.0, 40.0),
+    superficial_chance=0.0,
     octaves=((0.7, 0.7), (0.7, 0.7), (0.3, 0.3)),
     anisotropy=(0.6, 1.6),
     boundary_noise=(0.08, 0.26),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from napari_shaspec.simulate.fields import Dice, Stream, column
+from napari_shaspec.simulate.fields import Dice, Stream, column, dilate
 from napari_shaspec.simulate.settings import SimulatorSettings
 
 OEDEMA, CORE, ENHANCING = 1, 2, 3
@@ -28,6 +28,8 @@ class Seeds:
 
 def plant(dice: Dice, settings: SimulatorSettings, coarse_points_mm: Tensor, coarse_tissues: Tensor) -> Seeds:
     """Choose how many tumours there are, and their centres: mostly in white matter, never in fluid.
+
+    In some cases the first is a small one at the surface instead.
 
     Parameters
     ----------
@@ -47,6 +49,15 @@ def plant(dice: Dice, settings: SimulatorSettings, coarse_points_mm: Tensor, coa
     satellites = dice.uniform(settings.satellite_mm, most - 1)
     radii = torch.cat([first, satellites], 1)
     exists = torch.arange(most, device=dice.device) < counts[:, None]
+    # Drawn aside: what is not superficial stays what it is without any.
+    aside = dice.aside(Stream.SUPERFICIAL)
+    outside = 1 - coarse_tissues.sum(1, keepdim=True)
+    near = weights * (dilate(outside, 1) > 0.5).flatten(1)
+    superficial = aside.chance(settings.superficial_chance, 1) & (near.sum(1, keepdim=True) > 1)
+    place = torch.multinomial(near + 1e-9, 1, generator=aside.generator)
+    at_surface = coarse_points_mm.flatten(1, 3).gather(1, place[..., None].expand(-1, -1, 3))
+    centres[:, :1] = torch.where(superficial[..., None], at_surface, centres[:, :1])
+    radii[:, :1] = torch.where(superficial, aside.uniform(settings.superficial_mm, 1), radii[:, :1])
     return Seeds(centres, radii * exists)
 
 
