@@ -86,11 +86,15 @@ def test_a_row_for_each_subset_with_its_dice(swept: ShaSpecWidget) -> None:
 
 
 def test_other_tabs_are_not_as_high_as_the_table(swept: ShaSpecWidget, qtbot: QtBot) -> None:
-    high = swept.tabs.height()
+    # Qt lays out some time after a change, and the table's height changes with its cells: ask for its height each time.
+    def holds_the_table() -> bool:
+        return swept.tabs.height() >= swept.subsets_panel.sizeHint().height()
+
+    qtbot.waitUntil(holds_the_table, timeout=LONG_MS)
     swept.tabs.setCurrentWidget(swept.export_form.native)
-    qtbot.waitUntil(lambda: swept.tabs.height() < high / 2, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: swept.tabs.height() < swept.subsets_panel.sizeHint().height() / 2, timeout=LONG_MS)
     swept.tabs.setCurrentWidget(swept.subsets_panel)
-    qtbot.waitUntil(lambda: swept.tabs.height() >= high, timeout=LONG_MS)
+    qtbot.waitUntil(holds_the_table, timeout=LONG_MS)
 
 
 def test_a_row_switches_the_modalities(swept: ShaSpecWidget, qtbot: QtBot) -> None:
