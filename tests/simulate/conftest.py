@@ -40,8 +40,8 @@ def simulate(template: Template) -> Callable[..., SimulatedBatch]:
 
 @pytest.fixture(scope="session")
 def cases(simulate: Callable[..., SimulatedBatch]) -> SimulatedBatch:
-    """Eight cases of the training setting, for what only shows in many."""
-    return simulate(11, batch=8)
+    """Twelve cases of the training setting, for what only shows in many."""
+    return simulate(11, batch=12)
 
 
 @pytest.fixture

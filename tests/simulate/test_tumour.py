@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from napari_shaspec.simulate import anatomy, tumour
 from napari_shaspec.simulate.anatomy import Template
@@ -66,6 +67,35 @@ def test_satellites_are_smaller(points: Tensor, tissues: Tensor) -> None:
     for drawn, (low, high) in ((radii[:, 0], TRAINING.radius_mm), (radii[:, 1:], TRAINING.satellite_mm)):
         assert low <= drawn.min()
         assert drawn.max() <= high
+
+
+def test_superficial_tumours_are_small_and_at_the_surface(points: Tensor, tissues: Tensor) -> None:
+    two = replace(TRAINING, tumour_counts=(0.0, 0.0, 1.0), superficial_chance=0.5)
+    seeds = planted(points, tissues, two, 400)
+    others = planted(points, tissues, replace(two, superficial_chance=0.0), 400)
+    superficial = (seeds.centres_mm[:, 0] != others.centres_mm[:, 0]).any(1)
+    assert 0.4 < superficial.float().mean() < 0.6
+    low, high = two.superficial_mm
+    assert low <= seeds.radii_mm[superficial, 0].min()
+    assert seeds.radii_mm[superficial, 0].max() <= high
+    x, y, z = ((seeds.centres_mm[superficial, 0] - points[0, 0, 0, 0]) / VOXEL_MM).round().long().unbind(1)
+    shares = tissues[0, :, x, y, z]
+    assert bool((shares[2:].sum(0) > 0.01).all())
+    around = -functional.max_pool3d(functional.pad(-tissues.sum(1), [1] * 6), 3, stride=1)[0]
+    assert around[x, y, z].max() < 0.5  # a step away the brain ends
+    # Nothing else is drawn otherwise: the other cases, and further tumours of these.
+    assert torch.equal(seeds.radii_mm[~superficial], others.radii_mm[~superficial])
+    assert torch.equal(seeds.centres_mm[:, 1], others.centres_mm[:, 1])
+    assert torch.equal(seeds.radii_mm[:, 1], others.radii_mm[:, 1])
+
+
+def test_a_grid_within_the_brain_has_no_surface_to_grow_at(points: Tensor, tissues: Tensor) -> None:
+    always, never = (replace(TRAINING, superficial_chance=chance) for chance in (1.0, 0.0))
+    inside = tissues.clone()
+    inside[:, 4:] += 1 - tissues.sum(1, keepdim=True)  # white matter as far as the grid reaches
+    seeds, others = (planted(points, inside, settings) for settings in (always, never))
+    assert torch.equal(seeds.centres_mm, others.centres_mm)
+    assert torch.equal(seeds.radii_mm, others.radii_mm)
 
 
 def test_a_setting_without_tumours(points: Tensor, tissues: Tensor) -> None:
