@@ -40,8 +40,8 @@ def simulate(template: Template) -> Callable[..., SimulatedBatch]:
 
 @pytest.fixture(scope="session")
 def cases(simulate: Callable[..., SimulatedBatch]) -> SimulatedBatch:
-    """Twelve cases of the training setting, for what only shows in many."""
-    return simulate(11, batch=12)
+    """Eight cases of the training setting, for what only shows in many."""
+    return simulate(10, batch=8)
 
 
 @pytest.fixture
