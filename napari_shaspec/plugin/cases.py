@@ -14,7 +14,17 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.belonging import Folder, Whose, folder_of, identities
 from napari_shaspec.plugin.controller import Controller
 from napari_shaspec.plugin.layer_sources import LayerSources
-from napari_shaspec.plugin.layers import LayerSource, Placement, Role, file_of, guessed_modality, is_moved, role_of
+from napari_shaspec.plugin.layers import (
+    LayerSource,
+    Placement,
+    Role,
+    file_of,
+    guessed_modality,
+    is_moved,
+    role_of,
+    straightening,
+    turn_world,
+)
 from napari_shaspec.plugin.viewport import show_place
 
 if TYPE_CHECKING:
@@ -178,6 +188,20 @@ class CaseLayers:
             place = [float(np.argmax(np.count_nonzero(shown, axis=_others(axis)))) for axis in range(3)]
         world = placement.affine @ np.array([*place, 1.0])
         show_place(self._viewer.dims, world[:3])
+
+    def straighten(self) -> None:
+        """Show images and reference in the world that is turned for the case's grid, whatever grid each has itself.
+
+        What lies on the case's grid is shown so already; of other grids napari leaves out the rest of the turn.
+        """
+        case = self._controller.state.case
+        if case is None:
+            return
+        turn = straightening(Placement.of(case.grid).patient)
+        layers = [*self._slots.values(), *([] if self._reference is None else [self._reference])]
+        for layer in layers:
+            if layer.ndim == 3:
+                turn_world(layer, turn)
 
     def close(self) -> None:
         """Let go of viewer and layers."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.evaluation.answers import contributions_path
 from napari_shaspec.io.outputs import NIFTI, LabelForm, Outputs
-from napari_shaspec.plugin.layers import REVERSED
+from napari_shaspec.plugin.layers import REVERSED, patient_affine
 from napari_shaspec.plugin.state import Provenance
 from napari_shaspec.regions import Convention, check_name, to_convention
 from napari_shaspec.volume import Case, Volume
@@ -52,7 +52,7 @@ def feature_files(path: Path, form: str, maps: Mapping[str, Image]) -> dict[Path
     files: dict[Path, Volume] = {}
     for title, layer in maps.items():
         name = "_".join(title.replace("(", "").replace(")", "").split())
-        affine = np.asarray(layer.affine.affine_matrix)[-4:, -4:][np.ix_(REVERSED, REVERSED)]
+        affine = patient_affine(layer)[np.ix_(REVERSED, REVERSED)]
         data = np.asarray(layer.data)
         if layer.rgb:
             for channel in range(3):

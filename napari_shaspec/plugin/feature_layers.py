@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_shaspec.inference.feature_choice import FeatureView
 from napari_shaspec.modalities import Modality
-from napari_shaspec.plugin.layers import AXES, REVERSED, TAG, LayerSource, Role
+from napari_shaspec.plugin.layers import AXES, REVERSED, SHOWN, TAG, LayerSource, Role, Shown, straightening
 from napari_shaspec.plugin.palette import label_look
 from napari_shaspec.volume import Volume
 
@@ -163,7 +163,8 @@ class FeatureLayers:
 
     def _show_map(self, modality: Modality, name: str, choice: FeatureChoice, picture: FeatureMap) -> None:
         data = _display(picture.data)
-        affine = picture.affine[np.ix_(REVERSED, REVERSED)]
+        patient = picture.affine[np.ix_(REVERSED, REVERSED)]
+        affine = straightening(patient) @ patient
         rgb = data.ndim == 4
         layer = self.maps.get(modality)
         if layer is not None and (layer.rgb != rgb or layer.data.shape != data.shape):
@@ -176,9 +177,10 @@ class FeatureLayers:
             layer.data = data
             layer.affine = affine
             layer.name = name
+        layer.metadata = {SHOWN: Shown(patient, affine)}
         if not rgb:
             volume = Volume(np.asarray(picture.data), picture.affine)
-            layer.metadata = {TAG: LayerSource(volume, role=Role.DERIVED)}
+            layer.metadata = layer.metadata | {TAG: LayerSource(volume, role=Role.DERIVED)}
             layer.colormap = SCALAR_COLOURS[choice.view]
             layer.contrast_limits = picture.limits
 

@@ -43,7 +43,7 @@ class FeatureMarks:
     def point_at(self, placed: PlacedPlot, point: int) -> None:
         """Move the slices to the voxel at a point's place, and put a cross on it."""
         viewer, placement = self._viewer, Placement.of(placed.grid)
-        exact = np.linalg.solve(placement.affine, np.append(placed.place_mm(point)[::-1], 1.0))[:3]
+        exact = np.linalg.solve(placement.patient, np.append(placed.place_mm(point)[::-1], 1.0))[:3]
         # Of a whole voxel, so that the cross lies in the slice.
         voxel = np.round(exact)
         world = (placement.affine @ np.append(voxel, 1.0))[:3]

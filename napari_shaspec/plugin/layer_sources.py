@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_shaspec.io.orientation import check_sizes
-from napari_shaspec.plugin.layers import CHANGED, LayerSource, Role, role_of, source_of, with_note, world_affine
+from napari_shaspec.plugin.layers import CHANGED, LayerSource, Role, patient_affine, role_of, source_of, with_note
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -72,7 +72,7 @@ class LayerSources:
         """
         kept = self._kept.get(layer)
         # A file's own header says where its voxels lie; of all others the layer is what knows.
-        place = world_affine(layer) if role_of(layer) is None and layer.ndim == 3 else None
+        place = patient_affine(layer) if role_of(layer) is None and layer.ndim == 3 else None
         before = None if kept is None else kept[1]
         moved = place is not None and before is not None and not np.array_equal(place, before)
         if kept is None or moved or kept[0] is not layer.data or layer in self._assigned:

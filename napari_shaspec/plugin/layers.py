@@ -4,6 +4,10 @@ napari shows the last two axes as rows and columns and cuts slices along the fir
 RAS order and its axes are reversed to (Z, Y, X), both without copying; the world of the layers is RAS+ in millimetres
 with its axes in that same order. With the camera's axes pointing up and left, axial slices are radiological: the
 patient's right is on the left of the screen, the front at the top.
+
+napari cuts and paints oblique layers as if they were straight, but tells the place of the mouse as it is: another slice
+is shown than the one at the place, and a brush paints elsewhere. So the world of an oblique grid is turned, about its
+origin, until the grid is straight; where each voxel lies in the patient is kept beside (`Placement.patient`, `Shown`).
 """
 
 from __future__ import annotations
@@ -40,6 +44,12 @@ REPORT = "napari_shaspec_export"
 """Key under which the network's labels keep the function that exports them with their report."""
 
 CHANGED = "its values were changed in the viewer since the file was read"
+
+SHOWN = "napari_shaspec_shown"
+"""Key under which a layer whose world was turned keeps where it lies, a `Shown`."""
+
+STRAIGHT = 1e-4
+"""Sine of an angle that is none: headers in float32 leave this much and less."""
 
 WINDOW_PERCENT = (1.0, 99.5)
 REVERSED = [2, 1, 0, 3]
@@ -93,16 +103,39 @@ class LayerSource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """Where a layer lies, 4 x 4 each, voxel to mm: in the patient, and in the viewer's turned world."""
+
+    patient: NDArray[np.float64]
+    shown: NDArray[np.float64]
+
+
+def straightening(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """4 x 4, the turn of the world about its origin that makes a grid's axes those of the world; none if they are.
+
+    Grids with the same axes have the same turn, wherever they begin and whatever their voxels' size.
+    """
+    turn = np.eye(4)
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.allclose(axes, np.eye(3), rtol=0, atol=STRAIGHT):
+        turn[:3, :3] = np.linalg.inv(axes)
+    return turn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Placement:
     """How a grid in file order is turned for display, and back.
 
     Parameters
     ----------
     affine
-        4 x 4, display voxel (z, y, x) to world mm (z, y, x).
+        4 x 4, display voxel (z, y, x) to mm (z, y, x) of the viewer's world, which is turned for an oblique grid.
+    patient
+        The same to mm of the patient's world.
     """
 
     affine: NDArray[np.float64]
+    patient: NDArray[np.float64]
     _turn: NDArray[np.float64]
     _back: NDArray[np.float64]
     _shape: tuple[int, int, int]
@@ -113,7 +146,8 @@ class Placement:
         turn = nib.io_orientation(grid.affine)
         turned = grid.affine @ nib.orientations.inv_ornt_aff(turn, grid.shape)
         back = nib.orientations.ornt_transform(np.array([[0, 1], [1, 1], [2, 1]], float), turn)
-        return cls(turned[np.ix_(REVERSED, REVERSED)], turn, back, grid.shape)
+        patient = turned[np.ix_(REVERSED, REVERSED)]
+        return cls(straightening(patient) @ patient, patient, turn, back, grid.shape)
 
     def to_display(self, data: NDArray[Any]) -> NDArray[Any]:
         """(X, Y, Z) in file order -> (Z, Y, X) for display: a view, so writing to one writes to the other."""
@@ -126,7 +160,7 @@ class Placement:
         return data
 
     def file_index(self, world_mm: NDArray[np.floating] | tuple[float, ...]) -> tuple[int, int, int] | None:
-        """The voxel in file order at a place (z, y, x) of the world; None outside the grid."""
+        """The voxel in file order at a place (z, y, x) of the viewer's world; None outside the grid."""
         place = np.linalg.solve(self.affine, np.append(np.asarray(world_mm, float), 1.0))[:3]
         shown = np.round(place[::-1]).astype(int)  # RAS order
         index = [0, 0, 0]
@@ -217,7 +251,7 @@ def source_of(layer: Layer) -> LayerSource:
     labels = [str(label).lower() for label in layer.axis_labels]
     if sorted(labels) == ["x", "y", "z"]:
         order = [labels.index(axis) for axis in "xyz"]
-    place = world_affine(layer)
+    place = patient_affine(layer)
     affine = np.eye(4)
     affine[:3, :3] = place[:3, order][order]
     affine[:3, 3] = place[order, 3]
@@ -240,6 +274,28 @@ def world_affine(layer: Layer) -> NDArray[np.float64]:
     return affine
 
 
+def patient_affine(layer: Layer) -> NDArray[np.float64]:
+    """As `world_affine`, in the patient's world where the viewer's was turned and nobody has moved the layer since."""
+    place, kept = world_affine(layer), layer.metadata.get(SHOWN)
+    known = isinstance(kept, Shown) and np.allclose(place, kept.shown, atol=1e-3)
+    return kept.patient if known else place
+
+
+def turn_world(layer: Layer, turn: NDArray[np.float64]) -> None:
+    """Show a three-dimensional layer in a world that is turned; where it lies in the patient stays known."""
+    source, place = _tagged(layer), world_affine(layer)
+    if is_moved(layer):
+        return  # somebody has put it where it is
+    patient = patient_affine(layer) if source is None else Placement.of(source.volume).patient
+    wanted = turn @ patient
+    if np.allclose(place, wanted, atol=1e-6):
+        return
+    units = np.diag([*(1 / mm_per_unit(layer.units)), 1.0])
+    step = units @ wanted @ np.linalg.inv(place) @ np.linalg.inv(units)
+    layer.metadata = {**layer.metadata, SHOWN: Shown(patient, wanted)}  # first: listeners ask where it lies
+    layer.affine = step @ np.asarray(layer.affine.affine_matrix)[-4:, -4:]
+
+
 def mm_per_unit(units: Sequence[Any] | None) -> NDArray[np.float64]:
     """(3,): how long a unit of each axis of napari's is; pixels and whatever else is no length count as mm."""
     lengths = [_mm(unit) for unit in units or ()]
@@ -254,8 +310,11 @@ def _mm(unit: Any) -> float:
 
 def is_moved(layer: Layer) -> bool:
     """Whether a layer of a file lies elsewhere than the file says."""
-    source = _tagged(layer)
-    return source is not None and not np.allclose(world_affine(layer), Placement.of(source.volume).affine, atol=1e-3)
+    source, kept = _tagged(layer), layer.metadata.get(SHOWN)
+    if source is None:
+        return False
+    expected = kept.shown if isinstance(kept, Shown) else Placement.of(source.volume).affine
+    return not np.allclose(world_affine(layer), expected, atol=1e-3)
 
 
 def with_note(source: LayerSource, note: str) -> LayerSource:

@@ -18,7 +18,20 @@ from napari_shaspec.io.nifti import read_labels, read_volume, write_volume
 from napari_shaspec.io.report import Report, file_sha256
 from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin import settings
-from napari_shaspec.plugin.layers import TAG, LayerSource, Placement, Role, guessed_modality, image_layer, source_of
+from napari_shaspec.plugin.layers import (
+    TAG,
+    LayerSource,
+    Placement,
+    Role,
+    guessed_modality,
+    image_layer,
+    is_moved,
+    patient_affine,
+    source_of,
+    straightening,
+    turn_world,
+    world_affine,
+)
 from napari_shaspec.plugin.reader import LayerFile, read_file
 from napari_shaspec.plugin.viewport import box_in_view, show_place
 from napari_shaspec.plugin.writer import write_image, write_labels
@@ -34,9 +47,7 @@ def oriented(order: tuple[int, ...], signs: tuple[int, ...], oblique: bool) -> V
     for axis, (patient, sign) in enumerate(zip(order, signs, strict=True)):
         affine[patient, axis] = sign * (1.0, 1.5, 3.0)[axis]
     if oblique:
-        angle = np.deg2rad(11)
-        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-        affine[:3, :3] = turn @ affine[:3, :3]
+        affine[:3, :3] = nib.eulerangles.euler2mat(0.2, -0.15, 0.1) @ affine[:3, :3]
     affine[:3, 3] = (12, -34, 56)
     data = np.random.default_rng(8).integers(1, 900, (5, 6, 7)).astype(np.float32)
     return Volume(data, affine)
@@ -50,13 +61,57 @@ def test_every_voxel_lies_where_the_file_says(order: tuple[int, ...], signs: tup
     shown = placement.to_display(volume.data)
     np.testing.assert_array_equal(placement.to_file(shown), volume.data)
     layer = Image(shown, **placement.keywords())
+    turn = placement.affine @ np.linalg.inv(placement.patient)
+    np.testing.assert_allclose(turn @ turn.T, np.eye(4), atol=1e-12)  # about the world's origin, lengths stay
+    assert oblique or np.array_equal(placement.affine, placement.patient)
     for index in product(range(0, 5, 2), range(0, 6, 5), range(0, 7, 3)):
         patient = (volume.affine @ (*index, 1))[:3]
-        place = np.round(layer.world_to_data(patient[::-1])).astype(int)
+        world = (turn @ (*patient[::-1], 1))[:3]
+        place = np.round(layer.world_to_data(world)).astype(int)
         assert shown[tuple(place)] == volume.data[index]
-        assert placement.file_index(tuple(patient[::-1])) == index
-    # Along every displayed axis the world grows: nothing is mirrored on the screen.
+        assert placement.file_index(tuple(world)) == index
+    # Along every displayed axis the world grows: nothing is mirrored on the screen, and nothing askew.
     assert (np.diagonal(placement.affine)[:3] > 0).all()
+    assert np.count_nonzero(np.abs(placement.affine[:3, :3]) > 1e-9) == 3
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_the_mouse_paints_on_what_is_shown(axis: int) -> None:
+    """Of oblique layers, napari shows another slice than that of the mouse, unless their world is turned."""
+    volume = oriented((0, 1, 2), (1, 1, 1), oblique=True)
+    placement, viewer = Placement.of(volume), ViewerModel()
+    layer = viewer.add_labels(placement.to_display(np.zeros(volume.shape, np.uint8)), **placement.keywords())
+    viewer.dims.order = (axis, *(other for other in range(3) if other != axis))
+    voxel = np.array([5, 3, 2])
+    show_place(viewer.dims, (placement.affine @ (*voxel, 1))[:3])
+    assert round(layer._data_slice.point[axis]) == voxel[axis]
+    shown = list(viewer.dims.displayed)
+    corner, affine = placement.affine[shown, 3], placement.affine[np.ix_(shown, shown)]
+    mouse = np.array(viewer.dims.point)
+    mouse[shown] = affine @ voxel[shown] + corner  # where napari draws that pixel of the slice
+    np.testing.assert_allclose(layer.world_to_data(mouse), voxel, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")  # of the rest of its turn napari knows nothing
+def test_an_image_of_another_grid_is_turned_with_the_case() -> None:
+    case, other = (oriented((0, 1, 2), (1, 1, 1), oblique) for oblique in (True, False))
+    turn = straightening(Placement.of(case).patient)
+    data, options, kind = image_layer(LayerSource(other), "T2")
+    ours = Layer.create(data, options, kind)
+    theirs = Image(data.copy(), scale=(2, 3, 4), translate=(1, 2, 3), units=("um", "um", "um"))
+    for layer in (ours, theirs):
+        place, before = patient_affine(layer), source_of(layer).volume.affine
+        turn_world(layer, turn)
+        np.testing.assert_allclose(world_affine(layer), turn @ place, atol=1e-9)
+        np.testing.assert_allclose(patient_affine(layer), place, atol=1e-9)
+        np.testing.assert_allclose(source_of(layer).volume.affine, before, atol=1e-9)
+        assert not is_moved(layer)
+        turn_world(layer, np.eye(4))  # the next case is straight
+        np.testing.assert_allclose(world_affine(layer), place, atol=1e-9)
+        turn_world(layer, turn)
+        layer.translate = np.asarray(layer.translate) + 1e6  # moved by somebody
+        np.testing.assert_allclose(patient_affine(layer), world_affine(layer))
+    assert is_moved(ours)
 
 
 @pytest.mark.parametrize(("order", "signs"), ORIENTATIONS)
