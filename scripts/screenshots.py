@@ -22,6 +22,7 @@ from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
 from napari_shaspec.modalities import Modality, subset_name
 from napari_shaspec.regions import Region
 from napari_shaspec.widgets.feature_plot import open_feature_plot
+from napari_shaspec.widgets.planes import open_planes
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
 
 WINDOW = (1280, 800)
@@ -137,6 +138,15 @@ def picture_points(photographer: Photographer) -> None:
     photographer.window("feature_plot.png")
 
 
+def picture_planes(photographer: Photographer) -> None:
+    """The other two planes through the tumour."""
+    dock = open_planes(photographer.panel)
+    photographer.settle()
+    photographer.window("planes.png")
+    photographer.viewer.window.remove_dock_widget(dock)
+    photographer.settle()
+
+
 def picture_regions(photographer: Photographer) -> None:
     """Regions as outlines, and what changes against a pinned result."""
     panel = photographer.panel
@@ -229,6 +239,7 @@ def main() -> None:
     photographer.window("viewer_light.png")
     get_settings().appearance.theme = "dark"
 
+    picture_planes(photographer)
     picture_points(photographer)
     viewer.close()
 

@@ -50,6 +50,13 @@ def show_feature_plot() -> None:
     open_feature_plot(open_panel())
 
 
+def show_planes() -> None:
+    """Open the panel, and below the canvas the two planes that the canvas does not show."""
+    from napari_shaspec.widgets.planes import open_planes
+
+    open_planes(open_panel())
+
+
 def show_subsets() -> None:
     """Open the panel at the comparison of all subsets."""
     panel = open_panel()

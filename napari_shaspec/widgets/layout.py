@@ -18,7 +18,7 @@ def fill_with_column(panel: QWidget, sections: Iterable[tuple[str, QWidget]]) ->
             column.addWidget(_titled(title))
         column.addWidget(view)
     column.addStretch(1)
-    scroll = QScrollArea()
+    scroll = _Column()
     scroll.setWidget(inside)
     scroll.setWidgetResizable(True)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -80,6 +80,17 @@ class Tabs(QTabWidget):
             policy.setVerticalPolicy(QSizePolicy.Policy.Preferred if place == front else QSizePolicy.Policy.Ignored)
             page.setSizePolicy(policy)
         self.updateGeometry()
+
+
+class _Column(QScrollArea):
+    """As wide as what is in it needs at least; Qt would let it be narrower, and cut off what cannot be scrolled to."""
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Room for the widget and its scroll bar."""
+        hint, inside, bar = super().minimumSizeHint(), self.widget(), self.verticalScrollBar()
+        if inside is None or bar is None:
+            return hint
+        return QSize(inside.minimumSizeHint().width() + bar.sizeHint().width(), hint.height())
 
 
 def _titled(title: str) -> QLabel:

@@ -1,9 +1,9 @@
-"""How the labels look, and what makes them of the probabilities."""
+"""How the labels look, what makes them of the probabilities, and the way to the other planes."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QLabel, QSlider, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QLabel, QPushButton, QSlider, QWidget
 
 from napari_shaspec.plugin.palette import REGION_NAMES
 from napari_shaspec.plugin.state import PluginState
@@ -27,6 +27,8 @@ class OverlayPanel(QWidget):
 
     postprocessing_changed = Signal(object, bool)
     """Thresholds by region, and whether to smooth."""
+
+    planes_clicked = Signal()
 
     def __init__(self, state: PluginState, opacity: float) -> None:
         super().__init__()
@@ -72,7 +74,12 @@ class OverlayPanel(QWidget):
         self.smooth.setToolTip("Also turns enhancing tumour of less than 0.5 ml in all into core")
         self.smooth.clicked.connect(self._post_changed)
         layout.addWidget(self.smooth, 5, 0, 1, 4)
-        layout.setRowStretch(6, 1)
+        self.planes = QPushButton("Show the other two planes")
+        self.planes.setObjectName("planes")
+        self.planes.setToolTip("Coronal and sagittal slices below the canvas; a click in any view moves all of them")
+        self.planes.clicked.connect(lambda _: self.planes_clicked.emit())
+        layout.addWidget(self.planes, 6, 0, 1, 4)
+        layout.setRowStretch(7, 1)
 
     def _region_clicked(self, region: Region) -> None:
         self.region_changed.emit(region, self.shown[region].isChecked(), self.filled[region].isChecked())

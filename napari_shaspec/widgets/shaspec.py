@@ -37,6 +37,7 @@ from napari_shaspec.widgets.leaving import Dock
 from napari_shaspec.widgets.modalities import ModalitiesPanel
 from napari_shaspec.widgets.offer import ReaderOffer
 from napari_shaspec.widgets.overlay import OverlayPanel
+from napari_shaspec.widgets.planes import open_planes
 from napari_shaspec.widgets.regions import RegionsPanel
 from napari_shaspec.widgets.run import RunPanel
 from napari_shaspec.widgets.settling import settle_timer
@@ -144,6 +145,7 @@ class ShaSpecWidget(Dock):
             lambda region, shown, filled: self.overlay.regions.show(region, visible=shown, filled=filled)
         )
         self.overlay_panel.postprocessing_changed.connect(controller.predictions.set_postprocessing)
+        self.overlay_panel.planes_clicked.connect(self._show_planes)
         self.overlay.changed.connect(self._on_redraw)
         controller.measures.refreshed.connect(self.change_display.refresh)
         self._listening = self.state.listen(
@@ -194,6 +196,9 @@ class ShaSpecWidget(Dock):
 
         self.jobs.simulate(seed, voxel_mm, over)
 
+    def _show_planes(self) -> None:
+        open_planes(self)
+
     def _choose_layer(self, modality: Modality, name: str | None) -> None:
         self.layers.choose(modality, name)
         self._update_layers()
@@ -222,6 +227,7 @@ class ShaSpecWidget(Dock):
         self.modalities.set_warnings(self.layers.warnings())
 
     def _on_case(self, *_: object) -> None:
+        self.layers.straighten()
         self.modalities.set_warnings(self.layers.warnings())
         self._renew_export()  # another reference is another file that nothing may replace
         if self.state.case is not None and self._in_view != self.controller.patient:

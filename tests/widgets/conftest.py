@@ -48,7 +48,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write_case(folder: Path, *, seed: int = 0, shift_mm: float = 0.0) -> Path:
+def write_case(folder: Path, *, seed: int = 0, shift_mm: float = 0.0, oblique: bool = False) -> Path:
     """A skull-stripped head with a bright ball in it, four modalities and a label map, in LPS order, anisotropic."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
@@ -58,6 +58,8 @@ def write_case(folder: Path, *, seed: int = 0, shift_mm: float = 0.0) -> Path:
     ball = ((grid - np.array([0.3, 0.2, 0.1])[:, None, None, None]) ** 2).sum(0) < 0.08
     affine = np.diag([-1.5, -1.5, 2.0, 1.0])
     affine[:3, 3] = (30 + shift_mm, 40, -30)
+    if oblique:
+        affine[:3, :3] = nib.eulerangles.euler2mat(0.2, -0.25, 0.15) @ affine[:3, :3]
     for modality, name in NAMES.items():
         values = 300 + 200 * ball * (list(Modality).index(modality) + 1) + random.normal(0, 20, shape)
         image = nib.Nifti1Image(np.where(brain, values.clip(1), 0).astype(np.int16), affine)
