@@ -17,13 +17,20 @@ from torch.nn import functional
 from napari_shaspec.model.objective import AlignmentLoss
 from napari_shaspec.model.shaspec import Encoding
 
-_dice = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0)
+def task_loss(logits: Tensor, masks: Tensor, voxels: int = 1) -> Tensor:
+    """Dice + binary cross entropy of the region maps, both (B, R, *size); a scalar.
 
-
-def task_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Dice + binary cross entropy of the region maps, both (B, R, *size); a scalar."""
-    logits = logits.float()
-    loss: Tensor = _dice(logits, masks) + functional.binary_cross_entropy_with_logits(logits, masks)
+    Parameters
+    ----------
+    masks
+        0 or 1, or the share that the region takes of so many voxels: then the intersection is that of soft labels (half
+        of p + g - |p - g|, which is p g where g is 0 or 1), as the product is largest elsewhere than at p = g.
+    voxels
+        How many voxels one value stands for: Dice's smoothing of one voxel is that of one voxel at every level.
+    """
+    logits, smoothing = logits.float(), 1.0 / voxels
+    dice = DiceLoss(sigmoid=True, smooth_nr=smoothing, smooth_dr=smoothing, soft_label=voxels > 1)
+    loss: Tensor = dice(logits, masks) + functional.binary_cross_entropy_with_logits(logits, masks)
     return loss
 
 

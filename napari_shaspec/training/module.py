@@ -104,8 +104,9 @@ class ShaSpecTraining(lightning.LightningModule):
         logits, coarse = self.model.decode_levels(encodings)
         loss = task_loss(logits, masks)
         for output, maps in zip(self.coarse_outputs, coarse, strict=True):
-            shares = coarsened(masks, masks.shape[2] // maps.shape[2])
-            loss = loss + self.config.deep_supervision * task_loss(output(maps), shares)
+            stride = masks.shape[2] // maps.shape[2]
+            shares, voxels = coarsened(masks, stride), stride ** (masks.ndim - 2)
+            loss = loss + self.config.deep_supervision * task_loss(output(maps), shares, voxels)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
