@@ -24,8 +24,12 @@ _GIVEN = {"t1c", "ct1", "post", "ce", "contrast", "enhanced", "gd", "gad", "gado
 _GIVEN |= {"dotarem", "gadavist", "gadovist", "magnevist", "multihance", "prohance"}
 _DENIED = {"t1n", "pre", "native", "nativ", "plain", "unenhanced"}
 _GIVEN |= {"gadobutrol", "gadoterate", "gadobenate", "gadoteridol", "clariscan", "omniscan", "mdc", "gddtpa", "dtpa"}
-_GIVEN |= {"contraste", "contrasto", "kontrast", "kontrastmittel"}
-_NEGATIONS = {"no", "non", "o", "ohne", "pre", "without", "wo", "before", "vor", "sans", "sin", "senza"}
+_GIVEN |= {"contraste", "contrasto", "kontrast", "kontrastmittel", "gadolinio", "enh", "inj", "injected", "injection"}
+_NEGATIONS = {"no", "non", "not", "o", "ohne", "pre", "without", "wo", "before", "vor", "sans", "sin", "senza"}
+_NEGATIONS |= {"nicht", "kein", "utan", "uten", "uden", "zonder"}
+_DENIALS_BEHIND = {"no", "not", "neg", "negative", "free", "none"}
+"""Behind the word for the agent they may deny it (contrast_free), or belong to what follows: that says nothing."""
+
 _EVENTS = {"op", "operation", "operative", "surgery", "surgical", "resection", "biopsy", "chemo", "radiotherapy", "rt"}
 _EVENTS |= {"therapy", "treatment", "tx", "processed", "processing"}
 _TECHNIQUES = {"ax", "axial", "cor", "coronal", "sag", "sagittal", "tra", "2d", "3d", "iso", "w", "wi", "weighted"}
@@ -42,6 +46,10 @@ _SEGMENTATION |= {"glistrboost", "annotation", "annotations"}
 _OTHER_SEGMENTATIONS = {"et", "tc", "wt", "prob", "probability", "pred", "predicted", "prediction", "uncertainty"}
 _OTHER_SEGMENTATIONS |= _WRITTEN_HERE
 _OTHER_SEGMENTATIONS |= {"mask", "aseg", "aparc", "aparcaseg", "tissue", "gm", "wm", "csf", "parenchyma", "skull"}
+_DRAWN = {"roi", "rois", "contour", "contours", "gtv", "ctv", "ptv", "wmh", "lesion", "lesions", "zmap"}
+_DRAWN |= {"gm", "wm", "csf", "pve", "pveseg", "aseg", "aparc", "aparcaseg", "tissue", "jacobian"}
+"""Behind a sequence they say what was made of it; before it they may be the name of a study."""
+
 _SAYING = _T1 | _SEGMENTATION | {"t2", "t2w", "flair", "t2f"}
 _T1_ALONE = {"t1", "t1w", "t1n", "t1c", "ct1"}
 _REGISTERED = {"to", "onto", "in", "on", "2", "reg", "registered", "coreg", "coregistered", "rreg", "aligned", "warped"}
@@ -138,7 +146,7 @@ def recognise(filename: str | Path) -> Modality | None:
         return None
     if ("bias", "field") in neighbours and not known & {"corrected", "correction"}:
         return None
-    if _is_subtraction(words):
+    if _is_subtraction(words) or _is_drawn(words):
         return None
     t1 = bool(known & _T1)
     t2 = bool(known & {"t2", "t2w"})
@@ -265,9 +273,18 @@ def _moved_onto_the_other_t1(words: Sequence[str]) -> bool:
 
 
 def _is_subtraction(words: Sequence[str]) -> bool:
-    """``t1_sub`` says so; ``sub01_t1``, ``sub_01_t1`` and ``t1_sub-01`` name a subject."""
+    """``t1_sub`` and ``t1c_minus_t1`` say so; ``sub01_t1``, ``sub_01_t1`` and ``t1_sub-01`` name a subject."""
     first = next((place for place, word in enumerate(words) if word in _T1), len(words))
-    return any(word == "sub" and not after.isdigit() for word, after in pairwise((*words[first:], "")))
+    behind = words[first:]
+    return bool({"minus", "delta"} & set(behind)) or any(
+        word == "sub" and not after.isdigit() for word, after in pairwise((*behind, ""))
+    )
+
+
+def _is_drawn(words: Sequence[str]) -> bool:
+    """A mask or tissue map that was made of an image: ``t1c_gtv``, ``flair_wmh``, ``t1_brain_pve_1``."""
+    first = next((place for place, word in enumerate(words) if word in _SAYING), len(words))
+    return not _DRAWN.isdisjoint(words[first:])
 
 
 def _contrast(words: Sequence[str]) -> tuple[bool, bool]:
@@ -280,6 +297,8 @@ def _contrast(words: Sequence[str]) -> tuple[bool, bool]:
             done = True  # before or after an operation, not an injection
         elif word in _NEGATIONS and following in _GIVEN - {"post"}:
             denied = done = True
+        elif word in _GIVEN - {"post", "t1c", "ct1"} and following in _DENIALS_BEHIND:
+            given = denied = True
         elif word in {"w", "with"} and following in {"and", "wo", "without"}:
             given = True
         else:

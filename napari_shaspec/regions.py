@@ -91,9 +91,12 @@ def guess_convention(labels: NDArray[np.integer], filename: str | Path) -> tuple
     """The convention a label map was written in, and a sentence if the file left room for doubt.
 
     A 3 settles it (1-2-3), for BraTS until 2021 knew none. A 4 without a 3 is enhancing tumour (1-2-4), unless the name
-    ends in ``-seg`` as from BraTS 2023 on: there it is the resection cavity. With neither both conventions agree.
+    ends in ``-seg`` as from BraTS 2023 on: there it is the resection cavity. With neither both conventions agree. A map
+    of nothing but 1 may be a mask of the whole tumour.
     """
     three, four = bool((labels == 3).any()), bool((labels == 4).any())
+    if labels.max(initial=0) == 1:
+        return Convention.BRATS_2018, "it holds only 1, read as NCR/NET; a mask of the whole tumour would be 2"
     stem = file_stem(filename).lower()
     if three and four:
         return Convention.BRATS_2023, f"3 was read as enhancing tumour and 4 as the {CAVITY} (BraTS 2024)"

@@ -29,6 +29,8 @@ NAMES = {
         sub-01_ses-set1_FLAIR.nii.gz  sub-set1_FLAIR.nii.gz
         GT-001_flair.nii.gz  PD_004-flair.nii.gz  BraTS-GLI-00000-000-t2f""",
     T1: """
+        P9_T1_not_contrast.nii.gz  T1_utan_kontrast.nii.gz  T1_zonder_contrast.nii.gz  T1_uten_kontrast.nii.gz
+        WMH_001_T1.nii.gz  lesion_study_T1.nii.gz
         GD-001_t1.nii.gz  CE12_T1.nii.gz
         BraTS20_Training_001_t1.nii.gz  BraTS-GLI-00000-000-t1n.nii.gz  TCGA-02-0003_1997.06.08_t1.nii.gz
         UPENN-GBM-00001_11_T1.nii.gz  UCSF-PDGM-0004_T1_bias.nii.gz  sub-01_T1w.nii.gz  sub-01_acq-mprage_T1w.nii.gz
@@ -48,6 +50,7 @@ NAMES = {
         IXI012-HH-1211-T1.nii.gz  sub-01-t1n.nii.gz  sub-01_acq-preproc_T1w.nii.gz  T1_postprocessed.nii.gz
         T1_to_MNI.nii.gz  T1_reg_T1_template.nii.gz  reg_T1.nii.gz""",
     T1C: """
+        P8_T1_Gadolinio.nii.gz  T1_enh.nii.gz  T1_inj.nii.gz  T1_injected.nii.gz
         GT-001_t1ce.nii.gz  gd_t1.nii.gz  T1_GdDTPA.nii.gz  T1_gadobutrol.nii.gz  T1_MDC.nii.gz  T1_omniscan.nii.gz
         T1_KM2.nii.gz  T1_post2.nii.gz  T1_CM.nii.gz  T1-cm.nii.gz  T1+.nii.gz  T1w+ ax.nii.gz  T1_contraste.nii.gz
         BraTS20_Training_001_t1ce.nii.gz  BraTS-GLI-00000-000-t1c.nii.gz  BraTS-GLI-02405-100-t1c
@@ -72,6 +75,9 @@ NAMES = {
         T2 BLADE.nii.gz  T2_PROPELLER.nii.gz  T2SPACE.nii.gz  AX T2 post contrast.nii.gz  T2-weighted.nii.gz
         t2wi.nii.gz  T2_CUBE.nii.gz""",
     None: """
+        T1_gd_no.nii.gz  T1_Gd_neg.nii.gz  T1_contrast_free.nii.gz  T1c_minus_T1.nii.gz  T1_delta.nii.gz
+        P7_T1c_GTV.nii.gz  P7_T1_brain_pve_1.nii.gz  FLAIR_roi.nii.gz  FLAIR_WMH.nii.gz  FLAIR_lesions.nii.gz
+        T1_gm.nii.gz  T1_csf.nii.gz  T1_aparc.nii.gz  flair_zmap.nii.gz  T1_jacobian.nii.gz
         T10.nii.gz  patient_T10_0001.nii.gz  t1_t2.nii.gz  t2_to_t1.nii.gz  flair_to_t1.nii.gz
         sweep_flair_WT_consensus.nii.gz  out_shared_T2_stand-in.nii.gz  P1_shared_FLAIR_1.nii.gz  x_specific_T1c.nii.gz
         T1_bias_field.nii.gz  T2_biasfield.nii.gz

@@ -74,6 +74,9 @@ def test_unknown_labels_are_refused(values: list[int], convention: Convention) -
         ([0, 1, 2], "case_seg.nii.gz", Convention.BRATS_2018, ""),
         ([0, 1, 2, 3, 4], "BraTS-GLI-02405-100-seg.nii.gz", Convention.BRATS_2023, "4 as the resection cavity"),
         ([0, 4], "BraTS-GLI-02405-100-seg.nii.gz", Convention.BRATS_2023, "because the name ends in -seg"),
+        ([0, 1], "case_seg.nii.gz", Convention.BRATS_2018, "a mask of the whole tumour would be 2"),
+        ([0, 2], "case_seg.nii.gz", Convention.BRATS_2018, ""),
+        ([0, 0], "case_seg.nii.gz", Convention.BRATS_2018, ""),
         ([0, 4], "labels.nii.gz", Convention.BRATS_2018, "4 was read as enhancing tumour"),
     ],
 )

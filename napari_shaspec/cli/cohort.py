@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TABLE = "cohort.csv"
 LINES_APART_SECONDS = 60.0
+SOME = 6
+"""Names in a line."""
 
 
 def cohort(  # noqa: PLR0913 (a command's options are its parameters)
@@ -88,6 +90,7 @@ def cohort(  # noqa: PLR0913 (a command's options are its parameters)
         left = [files for files in cases if not _is_finished(files, table, job)]
         if len(left) < len(cases):
             say(f"{len(cases) - len(left)} of {len(cases)} cases are finished already.")
+        _say_of_before(cases, table)
         _spare_edited([files.name for files in cases if table.was_edited(files)], {files.name for files in left})
         check_no_stranger([path for files in left for path in job.outputs(files).files()], [table.path])
         try:
@@ -124,6 +127,17 @@ def _is_finished(files: CaseFiles, table: CohortTable, job: Job) -> bool:
         return False
     written = labels.stat().st_mtime_ns
     return all(path.stat().st_mtime_ns >= written for path in others) or table.was_edited(files)
+
+
+def _say_of_before(cases: Sequence[CaseFiles], table: CohortTable) -> None:
+    """Results of other images under the same names give way, and those of cases that are gone stay."""
+    other = [files.name for files in cases if table.of_other_images(files)]
+    if other:
+        say(f"Of other images than before, so their results are replaced: {', '.join(other)}.")
+    gone = sorted(table.rows.keys() - {files.name for files in cases})
+    if gone:
+        named = ", ".join(gone[:SOME]) + (f" and {len(gone) - SOME} more" if len(gone) > SOME else "")
+        say(f"In {TABLE} from before, and not among these cases: {named}.")
 
 
 def _spare_edited(edited: Sequence[str], left: Collection[str]) -> None:

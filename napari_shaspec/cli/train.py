@@ -90,6 +90,7 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
 ) -> None:
     """Train a network, on simulated cases or on yours."""
     from napari_shaspec.cli.screen import load_weights
+    from napari_shaspec.errors import ShaSpecError
     from napari_shaspec.io.cases import find_cases
     from napari_shaspec.model.shaspec import ShaSpec
     from napari_shaspec.training.config import continued
@@ -98,6 +99,10 @@ def train(  # noqa: PLR0913 (a command's options are its parameters)
     from napari_shaspec.training.train import train as run
 
     subset = parse_subset(dedicated) if dedicated else frozenset()
+    of_simulated = {"--draws": draws, "--tumour-free-share": tumour_free_share}
+    given = [option for option, value in of_simulated.items() if value is not None]
+    if folder is not None and given:
+        raise ShaSpecError("options of real cases", ", ".join(given), "Leave it out: it is for simulated cases")
     sides = numbers(patch) if patch else None
     base = PRESETS[preset.value]
     begin = load_weights(None if start == "bundled" else Path(start)) if start else None

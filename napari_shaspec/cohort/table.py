@@ -205,6 +205,14 @@ class CohortTable:
         except OSError:
             return False
 
+    def of_other_images(self, files: CaseFiles) -> bool:
+        """Whether the row of that name is of other images: another patient's, or newer ones."""
+        row = self.rows.get(files.name)
+        try:
+            return row is not None and bool(row.labels and row.images) and row.images != fingerprint(files.images)
+        except OSError:
+            return False
+
     def was_edited(self, files: CaseFiles) -> bool:
         """Whether the case's label map is another than the one that was written: somebody has made or corrected it.
 

@@ -2,7 +2,8 @@
 
 A column is one region of one network's masks in one variant; a row is a subset of modalities. The mean and the spread
 (sample standard deviation) are taken over the cases that have the subset. The last row is the plain mean of the rows
-above it, and its spread that over the cases which have them all.
+above it, and its spread that over the cases which have them all. Of columns side by side that have not the same rows,
+it is the mean of those that all have.
 """
 
 from __future__ import annotations
@@ -90,9 +91,26 @@ def published() -> dict[Column, dict[frozenset[Modality], Cell]]:
 
 
 def side_by_side(*summaries: Summary) -> Summary:
-    """The columns of all, region by region."""
+    """The columns of all, region by region; averages are over the rows that all columns have, or left out."""
     columns = [(column, rows) for summary in summaries for column, rows in summary.items()]
-    return {column: rows for region in Region for column, rows in columns if column.region is region}
+    with_rows = [set(rows) - {AVERAGE} for _, rows in columns if set(rows) - {AVERAGE}]
+    common = set.intersection(*with_rows) if with_rows else set()
+    return {
+        column: _averaged_over(common, rows) for region in Region for column, rows in columns if column.region is region
+    }
+
+
+def _averaged_over(
+    common: set[frozenset[Modality]], rows: Mapping[frozenset[Modality], Cell]
+) -> dict[frozenset[Modality], Cell]:
+    own = {available: cell for available, cell in rows.items() if available != AVERAGE}
+    if AVERAGE not in rows or set(own) == common or (not own and len(common) == len(ROWS)):
+        return dict(rows)
+    if not own or not common:
+        return own  # of other rows than those here
+    chosen = [own[available] for available in own if available in common]
+    mean = Cell(rows[AVERAGE].cases, fmean(cell.dice for cell in chosen), nan, fmean(cell.hd95_mm for cell in chosen))
+    return own | {AVERAGE: mean}
 
 
 def write_summary(summary: Summary, path: Path) -> None:
@@ -106,9 +124,10 @@ def write_summary(summary: Summary, path: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SUMMARY_COLUMNS)
+    average = row_titles(summary)[AVERAGE]
     for column, rows in summary.items():
         for available, cell in rows.items():
-            name = subset_name(available) or "average"
+            name = subset_name(available) or average
             of_column = (column.weights, name, column.region.value, column.variant.value, cell.cases or "")
             shares = ("" if isnan(number) else f"{number:.6f}" for number in (cell.dice, cell.dice_spread))
             distances = ("" if isnan(number) else f"{number:.3f}" for number in (cell.hd95_mm, cell.hd95_spread_mm))
@@ -144,10 +163,11 @@ def titles(summary: Summary) -> list[str]:
 
 
 def row_titles(summary: Summary) -> dict[frozenset[Modality], str]:
-    """The rows that any column has, in the order of the published tables, the average last."""
-    there = [available for available in ROWS if any(available in rows for rows in summary.values())]
-    names = {available: subset_title(available) for available in there}
-    return names | {AVERAGE: "average" if len(there) == len(ROWS) else f"average of {len(there)} rows"}
+    """The rows that any column has, in the order of the published tables, the average of those that all have last."""
+    of_columns = [set(rows) - {AVERAGE} for rows in summary.values() if set(rows) - {AVERAGE}]
+    names = {row: subset_title(row) for row in ROWS if any(row in there for there in of_columns)}
+    averaged = set.intersection(*of_columns) if of_columns else set()
+    return names | {AVERAGE: "average" if len(averaged) == len(ROWS) else f"average of {len(averaged)} rows"}
 
 
 def dice_percent(cell: Cell) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ from napari_shaspec.volume import UNNAMED_LABEL_MAP, Case, Extent, Volume, foreg
 
 LEAST_OVERLAP = 0.1
 """Images of one head share far more of their space than this, a slab or a single slice within a head included."""
+
+LOST_LABELS = 0.02
+"""Share of the labelled volume; what nearest neighbours on another grid make of the same labels differs by less."""
 
 
 def assemble(name: str, images: Mapping[Modality, Path], truth: Path | None) -> Case:
@@ -90,6 +94,7 @@ def combine(
         called = labels_file or Path(UNNAMED_LABEL_MAP)
         labels, said = _onto(labels, called, reference, reference_file, Interpolation.NEAREST)
         notes.extend(said)
+    notes.extend(_same_images(placed))
     extents = {
         modality: Extent(foreground_ml(volume), float(volumes[modality].voxel_mm.max()))
         for modality, volume in placed.items()
@@ -128,6 +133,24 @@ def foreground_ml(volume: Volume) -> float:
     return float(np.count_nonzero(foreground_mask(volume.data))) * volume.voxel_volume_mm3 / 1000.0
 
 
+def _lost_labels(labels: Volume, placed: Volume) -> str:
+    """What is said of labels that lie outside the grid, where that is more than rounding of small ones."""
+    before, after = (np.count_nonzero(each.data) * each.voxel_volume_mm3 for each in (labels, placed))
+    if before and not after:
+        return "; none of its labels is left there"
+    lost = 1 - after / before if before else 0.0
+    return f"; {lost:.0%} of its labelled volume is not there" if lost > LOST_LABELS else ""
+
+
+def _same_images(placed: Mapping[Modality, Volume]) -> list[str]:
+    """A conversion that wrote one series under two names."""
+    return [
+        f"{first.title} and {second.title} are the same image: one of the two was given by mistake"
+        for first, second in combinations(placed, 2)
+        if np.array_equal(placed[first].data, placed[second].data)
+    ]
+
+
 def _onto(
     volume: Volume,
     file: Path,
@@ -152,6 +175,6 @@ def _onto(
     note = f"{file.name}: resampled ({interpolation}) from {before}, onto the grid of {reference_file.name}, {after}"
     if before == after:
         note += f"; {describe_offset(volume, reference)}"
-    if empty and volume.data.any():
-        note += "; none of its labels is left there"
+    if interpolation is Interpolation.NEAREST:
+        note += _lost_labels(volume, resampled)
     return resampled, (note,)

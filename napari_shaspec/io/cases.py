@@ -53,6 +53,8 @@ class CaseFiles:
         Why there is no label map although there are several; who needs none is not refused.
     superseded
         Files beside which a corrected version of the same lies, which took their place.
+    inside
+        Folders within the case's own that hold images, too, and are not searched: derivatives mostly, or other visits.
     """
 
     name: str
@@ -63,6 +65,7 @@ class CaseFiles:
     refusal: ShaSpecError | None = None
     truth_refusal: ShaSpecError | None = None
     superseded: tuple[Path, ...] = ()
+    inside: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         ordered = {modality: self.images[modality] for modality in Modality if modality in self.images}
@@ -72,7 +75,7 @@ class CaseFiles:
         """Survive the trip between processes, which a mapping proxy does not."""
         refusals = self.refusal, self.truth_refusal
         beside = self.ignored, self.own_answers
-        return type(self), (self.name, dict(self.images), self.truth, *beside, *refusals, self.superseded)
+        return type(self), (self.name, dict(self.images), self.truth, *beside, *refusals, self.superseded, self.inside)
 
     @property
     def refusal_to_compare(self) -> ShaSpecError | None:
@@ -102,6 +105,7 @@ class CaseFiles:
             "ignored, because their names name no modality": self.ignored,
             "no label map to compare with, because the network made it": self.own_answers,
             "left aside for a corrected version of the same": self.superseded,
+            "images lie within these folders, too, which are no cases unless they are given by themselves": self.inside,
         }
         said = [f"{why}: {_listed(paths)}" for why, paths in notes.items() if paths]
         if doubt := doubt_about(self.images.values()):
@@ -239,7 +243,8 @@ def _search_real(
         others = [path for path in files if path not in own]
         if any(recognise(path) for path in others):
             if before is None:
-                yield folder, replace(_sorted_out(others, name), own_answers=own)
+                within = () if beside else _folders_with_images(folder)
+                yield folder, replace(_sorted_out(others, name), own_answers=own, inside=within)
             depth = depth if beside else 0
         inside = folders_in(folder) if depth else []
     except ShaSpecError as error:
@@ -251,6 +256,18 @@ def _search_real(
                 links.append((inner, depth - 1))
             else:
                 yield from _search_real(inner, depth - 1, seen, links)
+
+
+def _folders_with_images(folder: Path) -> tuple[Path, ...]:
+    """One level further in; what cannot be looked into holds none."""
+
+    def holds_images(inner: Path) -> bool:
+        try:
+            return any(recognise(path) and not is_own_answer(path) for path in nifti_files(inner))
+        except ShaSpecError:
+            return False
+
+    return tuple(inner for inner in folders_in(folder) if holds_images(inner))
 
 
 def _of_files(files: list[Path]) -> CaseFiles:
@@ -288,7 +305,7 @@ def _sorted_out(files: Iterable[Path], fallback: str) -> CaseFiles:
     check_one_patient([*images.values(), *truths])
     case = CaseFiles(case_name(images.values(), fallback), images, ignored=tuple(ignored), superseded=superseded)
     if len(truths) > 1:
-        what_to_do = "Remove one, or give the files one by one"
+        what_to_do = "Remove one, or say which (--reference FILE, where the command has it)"
         several = ShaSpecError(f"at most one label map in {truths[0].parent}", _listed(truths), what_to_do)
         return replace(case, truth_refusal=several)
     return replace(case, truth=truths[0]) if truths else case

@@ -16,6 +16,7 @@ from napari_shaspec.evaluation.measured import measured
 from napari_shaspec.evaluation.subsets import Score, Variant
 from napari_shaspec.evaluation.summary import (
     AVERAGE,
+    Cell,
     Column,
     published,
     side_by_side,
@@ -101,6 +102,19 @@ def test_published_rows_stand_beside_without_distances(scores: list[Score]) -> N
     assert "| ET ShaSpec (published) | ET* ShaSpec (published) | TC a |" in dice
     assert "published" not in distances
     assert "78.08 | 78.47" in dice
+
+
+def test_averages_side_by_side_are_of_the_same_rows(scores: list[Score], tmp_path: Path) -> None:
+    few = [score for score in scores if score.available in SUBSETS[:3] and score.weights == "a"]
+    summary = side_by_side(summarise(few), published())
+    for rows in summary.values():
+        assert rows[AVERAGE].dice == pytest.approx(np.mean([rows[available].dice for available in SUBSETS[:3]]))
+    assert "| average of 3 rows | 3 |" in summary_markdown(summary).partition("HD95, mm")[0]
+    write_summary(summary, tmp_path / "s.csv")
+    rows = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()))
+    assert sum(row["available"] == "average of 3 rows" for row in rows) == len(summary)
+    others = {Column("others", Region.WT, Variant.RAW): {AVERAGE: Cell(0, 0.8)}}  # of 15 rows that are not told
+    assert AVERAGE not in side_by_side(summarise(few), others)[Column("others", Region.WT, Variant.RAW)]
 
 
 def test_summary_csv(scores: list[Score], tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_grids_that_differ_in_place_alone_are_told_apart(save: Save, image: NDAr
     turned[:3, 3] = middle - turned[:3, :3] @ middle + [0, 0, 2]
     save("a/a_flair.nii.gz", image)
     save("a/a_t1.nii.gz", image, affine=turned)
-    (note,) = read_case(save("a/a_t2.nii.gz", image).parent).notes
+    (note,) = read_case(save("a/a_t2.nii.gz", image + 1).parent).notes
     assert note.endswith("RAS; turned by 20.0 degrees, centres 2.0 mm apart")
 
 
@@ -152,7 +152,27 @@ def test_labels_that_fall_outside_are_noted(save: Save, image: NDArray[np.float3
     save("a/a_t1.nii", image)
     path = save("a/a_seg.nii", labels, nib.affines.from_matvec(np.eye(3), [-2, 0, 0]))
     case = read_case(path.parent)
-    assert case.notes[0].endswith("; none of its labels is left there")
+    assert any(note.endswith("; none of its labels is left there") for note in case.notes)
+
+
+def test_labels_that_are_cut_off_are_counted(save: Save, image: NDArray[np.float32]) -> None:
+    labels = np.zeros((5, 6, 14), np.uint8)
+    labels[1:3, 1:3, 2:12] = 2
+    save("a/a_t1.nii", image)
+    case = read_case(save("a/a_seg.nii", labels).parent)
+    assert any(note.endswith("; 50% of its labelled volume is not there") for note in case.notes)
+    save("b/b_t1.nii", image)
+    whole = read_case(save("b/b_seg.nii", labels, np.diag([0.5, 1, 0.5, 1])).parent)
+    assert not any("labelled volume" in note for note in whole.notes)
+
+
+def test_one_image_under_two_names_is_noted(save: Save, image: NDArray[np.float32]) -> None:
+    save("a/a_t1.nii", image)
+    save("a/a_t2.nii", image + 1)
+    case = read_case(save("a/a_t1ce.nii", image).parent)
+    assert [note for note in case.notes if "same image" in note] == [
+        "T1 and T1c are the same image: one of the two was given by mistake"
+    ]
 
 
 def test_different_brain_masks_are_fine(save: Save, image: NDArray[np.float32]) -> None:

@@ -42,7 +42,7 @@ def save_case(save: Save, image: NDArray[np.float32], tmp_path: Path) -> Callabl
         kinds = names.split(";") if ";" in names else names.split()
         for index, kind in enumerate(kinds):
             label_map = kind in {"seg", "dseg", "labels"}
-            save(pattern.format(kind), (image > 100).astype(np.uint8) if label_map else image + index)
+            save(pattern.format(kind), 2 * (image > 100).astype(np.uint8) if label_map else image + index)
         return tmp_path / Path(pattern).parts[0]
 
     return write
@@ -57,7 +57,7 @@ def test_a_case_folder(save_case: Callable[..., Path], image: NDArray[np.float32
         np.testing.assert_array_equal(case.images[modality].data, image + index)
         assert case.files[modality].is_file()
     assert case.truth is not None
-    np.testing.assert_array_equal(case.truth.data, image > 100)
+    np.testing.assert_array_equal(case.truth.data, 2 * (image > 100))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -280,6 +280,15 @@ def test_two_label_maps_are_for_nobody_who_compares(save_case: Callable[..., Pat
     assert found.images_only().read().truth is None
     there = pickle.loads(pickle.dumps(found))  # noqa: S301
     assert there.refusal_to_compare.found == "a_labels.nii, a_seg.nii"
+
+
+def test_a_visit_within_a_visit_is_told(save_case: Callable[..., Path], tmp_path: Path) -> None:
+    save_case("a/p1/p1_{}.nii", "flair t1")
+    save_case("a/p1/followup/p1_{}.nii", "flair")
+    save_case("a/p1/notes/p1_{}.nii", "adc")
+    (case,) = find_cases(tmp_path / "a")
+    assert [path.name for path in case.inside] == ["followup"]
+    assert any(note.endswith("unless they are given by themselves: followup") for note in case.read().notes)
 
 
 def test_equal_names_get_numbers(save_case: Callable[..., Path], tmp_path: Path) -> None:

@@ -132,6 +132,22 @@ def test_task_loss_is_0_for_a_perfect_answer_even_without_a_tumour() -> None:
     assert task_loss(40 * (masks - 0.5), masks).item() == pytest.approx(0, abs=1e-4)
 
 
+def test_of_shares_the_truth_is_the_least() -> None:
+    """The Dice of hard masks is less elsewhere, and the smoothing of one coarse voxel would be that of 64 voxels."""
+    generator = torch.Generator().manual_seed(5)
+    shares = nn.functional.avg_pool3d((torch.rand((2, 3, 8, 8, 8), generator=generator) > 0.7).float(), 4)
+    at_truth = torch.logit(shares.double().clamp(1e-9, 1 - 1e-9)).requires_grad_()
+    loss = task_loss(at_truth, shares, 64)
+    entropy = nn.functional.binary_cross_entropy_with_logits(at_truth.float(), shares)
+    assert loss.item() == pytest.approx(entropy.item(), abs=1e-5)
+    for step in (0.05, -0.05, 0.5):
+        noise = step * torch.randn(shares.shape, generator=generator)
+        assert task_loss(at_truth + noise, shares, 64) > loss
+    small = torch.zeros(1, 1, 2, 2, 2)
+    small[..., 0] = 1 / 64  # one voxel of 64 in each of four
+    assert task_loss(torch.full_like(small, -20.0), small, 64) > 0.75
+
+
 @each_variant
 def test_losses_are_means_over_samples(variant: AlignmentLoss, classifier: nn.Linear) -> None:
     features = random_features(3)

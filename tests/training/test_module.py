@@ -145,7 +145,7 @@ def test_deep_supervision_asks_every_level_of_the_decoder(later: TrainConfig, ba
     fused, *_ = module.model.decoder_inputs(encodings)
     bottom = module.model.decoder.bottom(torch.cat(fused, 1))
     blocks = batch.masks.unfold(2, 2, 2).unfold(3, 2, 2).unfold(4, 2, 2)  # the smallest network has two levels
-    coarse = task_loss(module.coarse_outputs[0](bottom), blocks.mean((5, 6, 7)))
+    coarse = task_loss(module.coarse_outputs[0](bottom), blocks.mean((5, 6, 7)), 8)
     torch.testing.assert_close(loss, task_loss(module.model.decode(encodings), batch.masks) + 0.5 * coarse)
     assert loss > task_loss(module.model.decode(encodings), batch.masks)
 
