@@ -17,6 +17,7 @@ from torch.nn import functional
 from napari_shaspec.model.objective import AlignmentLoss
 from napari_shaspec.model.shaspec import Encoding
 
+
 def task_loss(logits: Tensor, masks: Tensor, voxels: int = 1) -> Tensor:
     """Dice + binary cross entropy of the region maps, both (B, R, *size); a scalar.
 
