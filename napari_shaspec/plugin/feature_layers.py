@@ -83,6 +83,14 @@ class FeatureLayers:
         if active is not None and active in self._viewer.layers:
             self._viewer.layers.selection.active = active
 
+    def draw_outlines_of(self, labels: Labels) -> None:
+        """The labels are another layer's now: so are the outlines over the maps."""
+        active = self._viewer.layers.selection.active
+        for modality in list(self.outlines):
+            if modality in self.maps:
+                self._show_outline(modality, self._titles[modality], labels)
+        self._viewer.layers.selection.active = active
+
     def refresh_outlines(self) -> None:
         """The labels have changed; the outlines share their memory and need only be drawn again."""
         for layer in self.outlines.values():

@@ -57,6 +57,9 @@ class Overlay:
     cleared = Signal()
     """There are no labels any more; new ones may come at once."""
 
+    replaced = Signal()
+    """The labels are those of another layer now; the one before, with edits, stays with the user."""
+
     def __init__(self, viewer: ViewerModel, opacity: float = 0.5) -> None:
         self._viewer = viewer
         self._opacity = opacity
@@ -81,6 +84,7 @@ class Overlay:
             self._add_labels(labels)
         else:
             canvas.given[...] = canvas.labels
+            self._forget_strokes(self.layer)
         return kept
 
     def paint(self, box: Box | None, labels: NDArray[np.uint8]) -> None:
@@ -195,7 +199,16 @@ class Overlay:
         # In its place, above the images: napari's grid of feature maps counts hidden layers, too.
         layers.move(layers.index(self.layer), layers.index(old))
         layers.move(layers.index(old), len(layers))
+        self.replaced.emit()
         return str(old.name)
+
+    def _forget_strokes(self, layer: Labels) -> None:
+        """Undo would write voxels of the answer before into the next one; napari forgets strokes with the brush."""
+        mode = layer.mode
+        layer.editable = False
+        layer.editable = self._editable
+        if self._editable:
+            layer.mode = mode
 
     def _release_edited(self) -> Labels:
         old, layers = self.layer, self._viewer.layers

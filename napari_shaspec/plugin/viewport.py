@@ -32,6 +32,17 @@ def place_under_cursor(viewer: ViewerModel) -> tuple[float, ...] | None:
     return tuple(np.asarray(place) * mm_per_unit(viewer.dims.units)) if len(place) == 3 else tuple(place)
 
 
+def look_along(viewer: ViewerModel) -> None:
+    """Tell napari's cursor which way the camera looks in 3-D, where it learns so from the mouse alone.
+
+    Until the mouse moves over the canvas napari fails to tell the value of labels with names under it, and with that to
+    add such a layer.
+    """
+    if viewer.dims.ndisplay == 3 and viewer.cursor._view_direction is None:
+        camera, dims = viewer.scene.camera, viewer.dims
+        viewer.cursor._view_direction = camera.calculate_nd_view_direction(dims.ndim, dims.displayed)
+
+
 def box_in_view(dims: Dims, layer: Layer | None, grid: Volume) -> Box | None:
     """The slice that is shown, as far as it is in view; None in 3-D.
 

@@ -51,6 +51,7 @@ class FeatureDisplay:
         panel.shown.connect(self.show)
         panel.grid_changed.connect(self._arrange)
         overlay.cleared.connect(self._on_cleared)
+        overlay.replaced.connect(self._on_replaced)
         self._state = controller.state
         self._listening = self._state.listen(
             case=self._on_case, available=self._on_available, status=self._on_status, result=self._on_result
@@ -99,6 +100,11 @@ class FeatureDisplay:
             self._layers.remove_outlines()
             self._arrange()
 
+    def _on_replaced(self) -> None:
+        if self._layers.outlines and self._overlay.layer is not None:
+            self._layers.draw_outlines_of(self._overlay.layer)
+            self._arrange()
+
     def _on_available(self, *_: object) -> None:
         if not self._state.live:  # else they come with the prediction
             self._refresh()
@@ -137,6 +143,7 @@ class FeatureDisplay:
         self._closed = True
         self._beside = None
         self._overlay.cleared.disconnect(self._on_cleared)
+        self._overlay.replaced.disconnect(self._on_replaced)
         self._state.forget(self._listening)
         self._layers.close()
 

@@ -23,7 +23,7 @@ from napari_shaspec.plugin.overlay import Overlay
 from napari_shaspec.plugin.sessions import list_devices, load_weights, open_session
 from napari_shaspec.plugin.state import PluginState, Status
 from napari_shaspec.plugin.threads import start_thread
-from napari_shaspec.plugin.viewport import place_under_cursor
+from napari_shaspec.plugin.viewport import look_along, place_under_cursor
 from napari_shaspec.widgets.change_display import ChangeDisplay
 from napari_shaspec.widgets.choices import Choices
 from napari_shaspec.widgets.drop import DropFilter
@@ -91,6 +91,7 @@ class ShaSpecWidget(Dock):
         if not viewer.layers:  # else somebody is looking at something
             show_radiologically(viewer)
         viewer.canvas.overlays.scale_bar.visible = True
+        self._look()
         self._settle_layers.start()
 
     # Building
@@ -158,6 +159,8 @@ class ShaSpecWidget(Dock):
         layers = self.viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.renamed):
             event.connect(self._on_layers)
+        for event in (self.viewer.dims.events.ndisplay, self.viewer.dims.events.ndim):
+            event.connect(self._look)
         self.viewer.mouse_move_callbacks.append(self._on_mouse_move)
         self._drops = DropFilter(self, self.jobs.open)
         self._keys = Keys(self, controller)
@@ -278,6 +281,9 @@ class ShaSpecWidget(Dock):
             self.features.refresh_outlines()
             self.controller.measures.refresh()
 
+    def _look(self, *_: object) -> None:
+        look_along(self.viewer)
+
     def _on_mouse_move(self, viewer: object, event: object) -> None:
         place = place_under_cursor(self.viewer)
         described = "only in 2-D" if place is None else describe_place(place, self.overlay, self.state.result)
@@ -303,6 +309,8 @@ class ShaSpecWidget(Dock):
         layers = self.viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.renamed):
             event.disconnect(self._on_layers)
+        for event in (self.viewer.dims.events.ndisplay, self.viewer.dims.events.ndim):
+            event.disconnect(self._look)
         if self._on_mouse_move in self.viewer.mouse_move_callbacks:
             self.viewer.mouse_move_callbacks.remove(self._on_mouse_move)
         for panel in (self.modalities, self.run, self.regions, self.features_panel, self.subsets_panel):
