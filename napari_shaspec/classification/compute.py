@@ -22,6 +22,7 @@ from torch import nn
 from napari_shaspec.classification.av_mnist import IMAGE, AudiovisionMNIST, draw_split
 from napari_shaspec.classification.methods import Batch, Method, ShaSpecMethod
 from napari_shaspec.classification.smil import Smil
+from napari_shaspec.classification.training import Recipe
 from napari_shaspec.io.atomic import staged
 
 BATCH = 4
@@ -65,7 +66,7 @@ def costs(data: AudiovisionMNIST, progress: Callable[[str, int, int], None]) -> 
     found = {}
     for method in methods:
         torch.manual_seed(0)
-        network = method.networks(data.training, [split], [0])[0]
+        network = method.networks(data.training, [split], [0], Recipe())[0]
         draw = np.random.default_rng(0)
         alone = draw.choice(split.fitted, (ITERATIONS, BATCH - PAIRS))
         paired = draw.choice(split.paired, (ITERATIONS, PAIRS))

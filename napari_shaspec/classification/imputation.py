@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,9 @@ from napari_shaspec.classification.networks import (
     image_layers,
 )
 from napari_shaspec.classification.recordings import SIDE
+
+if TYPE_CHECKING:
+    from napari_shaspec.classification.training import Recipe
 
 
 def reversed_gradient(features: Tensor) -> Tensor:
@@ -85,9 +89,11 @@ class ImputingClassifier(TwoStreamClassifier):
 class Imputation(Method):
     """A maker learns to make sounds on the pairs, and the classifier learns on what there is and what is made up."""
 
-    def networks(self, training: Pairs, splits: Sequence[Split], seeds: Sequence[int]) -> list[nn.Module]:
+    def networks(
+        self, training: Pairs, splits: Sequence[Split], seeds: Sequence[int], recipe: Recipe
+    ) -> list[nn.Module]:
         """Fresh networks, each of which knows mean and deviation of its own pairs' sounds."""
-        networks = super().networks(training, splits, seeds)
+        networks = super().networks(training, splits, seeds, recipe)
         for network, split in zip(networks, splits, strict=True):
             assert isinstance(network, ImputingClassifier)
             deviation, mean = torch.std_mean(training.sounds[split.paired], 0)

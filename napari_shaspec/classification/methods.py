@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from napari_shaspec.classification.networks import ImageClassifier, ShaSpecClass
 from napari_shaspec.model.losses import feature_losses
 from napari_shaspec.model.objective import ALPHA, BETA, AlignmentLoss
 from napari_shaspec.model.shaspec import Encoding
+
+if TYPE_CHECKING:
+    from napari_shaspec.classification.training import Recipe
 
 Available = frozenset[str]
 ONLY_IMAGE: Available = frozenset({IMAGE})
@@ -65,7 +68,9 @@ class Method(ABC):
         """Whether the share of training pairs with sound makes a difference."""
         return self.pairs > 0 and not self.full_sound
 
-    def networks(self, training: Pairs, splits: Sequence[Split], seeds: Sequence[int]) -> list[nn.Module]:
+    def networks(
+        self, training: Pairs, splits: Sequence[Split], seeds: Sequence[int], recipe: Recipe
+    ) -> list[nn.Module]:
         """Fresh networks, one for each seed."""
         networks = []
         for seed in seeds:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -115,6 +116,7 @@ class Pretraining(Method):
 
     title = "SMIL's pre-training"
     images, pairs = 0, 16
+    weight_decay = 1e-4
 
     def network(self) -> nn.Module:
         """Two streams."""
@@ -136,13 +138,15 @@ class Smil(Method):
     pairs = 16
     weight_decay = 1e-4
 
-    def networks(self, training: Pairs, splits: Sequence[Split], seeds: Sequence[int]) -> list[nn.Module]:
+    def networks(
+        self, training: Pairs, splits: Sequence[Split], seeds: Sequence[int], recipe: Recipe
+    ) -> list[nn.Module]:
         """Pre-trained networks, each with the centres of its own pairs' sound features."""
         pretraining = Pretraining()
-        streams = Ensemble(pretraining.networks(training, splits, seeds))
-        for _ in fit(streams, pretraining, training, splits, seeds, Recipe(epochs=PRETRAINING_EPOCHS)):
+        streams = Ensemble(pretraining.networks(training, splits, seeds, recipe))
+        for _ in fit(streams, pretraining, training, splits, seeds, replace(recipe, epochs=PRETRAINING_EPOCHS)):
             pass
-        networks = super().networks(training, splits, seeds)
+        networks = super().networks(training, splits, seeds, recipe)
         for index, (network, split, seed) in enumerate(zip(networks, splits, seeds, strict=True)):
             stream = streams.network(index).eval()
             assert isinstance(stream, TwoStreamClassifier)

@@ -116,7 +116,7 @@ def _trained(
 ) -> tuple[Ensemble, Tensor, Tensor]:
     """The networks at their best epochs, and for each its validation accuracy in percent and that epoch."""
     splits = [draw_split(training, rate, seed) for seed in seeds]
-    ensemble = Ensemble(method.networks(training, splits, seeds))
+    ensemble = Ensemble(method.networks(training, splits, seeds, recipe))
     validation = _inputs(training, torch.from_numpy(np.stack([split.validation for split in splits])))
     best, lowest = ensemble.state(), torch.full((len(seeds),), math.inf)
     chosen, accuracy = torch.zeros(len(seeds), dtype=torch.long), torch.zeros(len(seeds))

@@ -104,6 +104,9 @@ def feature_losses(
 ) -> tuple[Tensor, Tensor]:
     """DAO and DCO of the available modalities."""
     indices = {name: index for index, name in enumerate(modalities) if name in encodings}
-    alignment = alignment_loss([encodings[name].shared for name in indices], variant, domain_classifier)
-    domain = domain_loss({index: encodings[name].specific for name, index in indices.items()}, domain_classifier)
+    shared = [encodings[name].shared for name in indices]
+    # Under autocast the classifier would answer in bfloat16, in which a loss near its minimum is all rounding.
+    with torch.autocast(shared[0].device.type, enabled=False):
+        alignment = alignment_loss(shared, variant, domain_classifier)
+        domain = domain_loss({index: encodings[name].specific for name, index in indices.items()}, domain_classifier)
     return alignment, domain

@@ -64,10 +64,11 @@ def training_steps(folder: Path, cancelled: Event) -> Iterator[Progress | Audiov
         return
     yield data
     method, split = ShaSpecMethod(), draw_split(data.training, SOUND_PERCENT, SEED)
+    recipe = Recipe(epochs=EPOCHS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        ensemble = Ensemble(method.networks(data.training, [split], [SEED]))
-        for epoch in fit(ensemble, method, data.training, [split], [SEED], Recipe(epochs=EPOCHS)):
+        ensemble = Ensemble(method.networks(data.training, [split], [SEED], recipe))
+        for epoch in fit(ensemble, method, data.training, [split], [SEED], recipe):
             if cancelled.is_set():
                 return
             yield Progress("training", epoch, EPOCHS)

@@ -100,8 +100,8 @@ class TrainConfig:
     ema_decay
         Of the averaged weights, which are those that are validated and saved; it rises from 0.1 at the beginning.
     validation_steps, validation_cases
-        How often the averaged weights are scored, and on how many held-out cases (crops of them where they are real);
-        the last step is always scored.
+        How often the averaged weights are scored, and on how many batches of held-out cases (crops of them where they
+        are real); the last step is always scored.
     calibration_cases
         Whole simulated cases of the held-out setting, on which it is measured at which probability each region should
         begin when the run is over, and whether the last network is better than the one that validation liked best.

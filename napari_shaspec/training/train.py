@@ -20,7 +20,7 @@ from napari_shaspec.errors import ShaSpecError
 from napari_shaspec.inference.devices import check_precision, choose_device, fast_precision, in_fast_layout
 from napari_shaspec.io.atomic import make_folder, remove_leftovers
 from napari_shaspec.io.cases import CaseFiles
-from napari_shaspec.modalities import Modality
+from napari_shaspec.modalities import Modality, subset_title
 from napari_shaspec.model.checkpoint import Checkpoint, load_checkpoint
 from napari_shaspec.model.growth import first_network, grows_from
 from napari_shaspec.model.shaspec import ShaSpec
@@ -192,7 +192,7 @@ def train(  # noqa: PLR0913 (what the command line passes on)
     data = "real cases" if cases else "simulated cases"
     names = split_hash(*([files.name for files in part] for part in parts)) if parts else ""
     told = provenance(config, command, data, chosen, start, names, processes)
-    export = ExportWeights(out, told, "" if cases else SIMULATED_STATEMENT)
+    export = ExportWeights(out, told, _statement(config, of_real_cases=bool(cases)))
     trainer = lightning.Trainer(
         default_root_dir=out,
         accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
@@ -253,3 +253,10 @@ def train(  # noqa: PLR0913 (what the command line passes on)
             )
     trainer.strategy.barrier()  # nobody says that the file is there before it is
     return out / CALIBRATED
+
+
+def _statement(config: TrainConfig, *, of_real_cases: bool) -> str:
+    """What users of the weights must be told: encoders of other modalities than a dedicated network's never learned."""
+    dedicated = subset_title(Modality(name) for name in config.dedicated)
+    alone = f"Dedicated to {dedicated}: what it makes of other images means nothing." if dedicated else ""
+    return " ".join(filter(None, ("" if of_real_cases else SIMULATED_STATEMENT, alone)))

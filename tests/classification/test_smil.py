@@ -147,7 +147,7 @@ def test_judge_and_maker_work_against_each_other() -> None:
 
 def test_made_up_sounds_have_the_scale_of_the_known_ones(made_up: AudiovisionMNIST) -> None:
     split = draw_split(made_up.training, 20, 0)
-    network = AutoencoderImputation().networks(made_up.training, [split], [0])[0]
+    network = AutoencoderImputation().networks(made_up.training, [split], [0], Recipe())[0]
     assert isinstance(network, ImputingClassifier)
     standard = network.standard(made_up.training.sounds[split.paired])
     torch.testing.assert_close(standard.mean(0), torch.zeros(1, 20, 20), rtol=0, atol=1e-4)

@@ -52,7 +52,7 @@ def random_batch(seed: int) -> Batch:
 )
 def test_networks_trained_together_equal_networks_trained_alone(method: Method, made_up: AudiovisionMNIST) -> None:
     splits = [draw_split(made_up.training, 5, seed) for seed in (0, 1)]
-    alone = without_dropout(method.networks(made_up.training, splits, [0, 1]))
+    alone = without_dropout(method.networks(made_up.training, splits, [0, 1], Recipe()))
     ensemble = Ensemble(alone)
     optimizer = torch.optim.Adam(ensemble.parameters.values(), 0.001, weight_decay=0.01)
     batches = [[random_batch(10 * step + index) for index in range(2)] for step in range(3)]

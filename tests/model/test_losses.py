@@ -176,6 +176,16 @@ def test_losses_are_computed_in_float32(precision: torch.dtype, classifier: nn.L
     assert task_loss(features[0], torch.ones(2, 3, 2, 3, 4)).dtype == torch.float32
 
 
+def test_autocast_does_not_round_the_classifier(model: ShaSpec, images: dict[str, Tensor]) -> None:
+    encodings = {name: model.encode(image, name) for name, image in images.items()}
+    arguments = (encodings, model.config.modalities, model.domain_classifier, AlignmentLoss.CE)
+    expected = feature_losses(*arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = feature_losses(*arguments)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
 def gradient(module: nn.Module) -> float:
     return sum(float(weight.grad.abs().sum()) for weight in module.parameters() if weight.grad is not None)
 
