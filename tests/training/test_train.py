@@ -586,7 +586,7 @@ def test_real_cases_are_split_once_and_a_dedicated_network_needs_its_modalities(
         train(only_t1, tmp_path / "run", cases=cases, split=split, hardware=hardware, progress=False)
     )
     assert best.training["data"] == "real cases"
-    assert best.statement == ""
+    assert best.statement == "Dedicated to T1: what it makes of other images means nothing."
     assert best.training["validation"].keys() >= {"score", "t1_WT"}
 
 
