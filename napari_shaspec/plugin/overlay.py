@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 LABELS_NAME = "ShaSpec labels"
-EDITED = "edited"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +64,7 @@ class Overlay:
         self._opacity = opacity
         self._of_before = [layer for layer in viewer.layers if role_of(layer) in (Role.RESULT, Role.DERIVED)]
         self._canvas: _Canvas | None = None
+        self._aside: list[Labels] = []
         self._editable = True
         self._save: Callable[..., object] | None = None
         self.layer: Labels | None = None
@@ -141,9 +141,8 @@ class Overlay:
             self.layer.metadata = {**self.layer.metadata, REPORT: function}
 
     def set_aside(self) -> list[str]:
-        """Names of the layers with strokes of the user that later answers have taken the place of."""
-        ours = [layer for layer in self._viewer.layers if role_of(layer) is Role.RESULT and layer is not self.layer]
-        return [layer.name for layer in ours if EDITED in layer.name]
+        """Names of the layers with strokes of the user that later answers on this case have taken the place of."""
+        return [layer.name for layer in self._aside if layer in self._viewer.layers]
 
     def set_opacity(self, opacity: float) -> None:
         """Of the label map, 0 to 1."""
@@ -155,6 +154,7 @@ class Overlay:
         """Remove all layers that were added here, but for labels that somebody has edited."""
         kept = str(self._release_edited().name) if self.edited() else None
         layer, self.layer, self._canvas = self.layer, None, None
+        self._aside = []
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
         self.regions.clear()
@@ -168,7 +168,7 @@ class Overlay:
         self.set_editable(editable=True)
         self.regions.close()
         self.layer = self._canvas = self._viewer = self._save = None
-        self._of_before = []
+        self._of_before, self._aside = [], []
 
     def _labels_on_grid(self) -> tuple[NDArray[np.uint8], Volume] | None:
         labels, canvas = self.labels(), self._canvas
@@ -192,6 +192,7 @@ class Overlay:
         canvas = self._canvas
         assert canvas is not None
         old = self._release_edited()
+        self._aside.append(old)
         labels = canvas.labels.copy()
         self._canvas = replace(canvas, labels=labels, given=labels.copy(), seen=labels.copy())
         self._add_labels(labels)
@@ -214,9 +215,9 @@ class Overlay:
         old, layers = self.layer, self._viewer.layers
         assert old is not None
         taken = {layer.name for layer in layers}
-        name, count = f"{LABELS_NAME} ({EDITED})", 2
+        name, count = f"{LABELS_NAME} (edited)", 2
         while name in taken:
-            name, count = f"{LABELS_NAME} ({EDITED} {count})", count + 1
+            name, count = f"{LABELS_NAME} (edited {count})", count + 1
         self._listen(old, on=False)
         old.name, old.visible, old.editable = name, False, True
         self.layer = None

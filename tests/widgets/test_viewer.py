@@ -384,6 +384,10 @@ def test_a_bare_name_is_beside_the_images(
     assert (case_folder / "mine.nii.gz").is_file()
     assert str(case_folder.resolve()) in loaded.state.message
     assert "Not in it: what you painted on ShaSpec labels (edited)." in loaded.state.message
+    loaded.viewer.layers["ShaSpec labels (edited)"].name = "what I painted"
+    assert loaded.overlay.set_aside() == ["what I painted"]
+    loaded.overlay.clear()  # the next patient's labels begin: these are not missing from them
+    assert loaded.overlay.set_aside() == []
     assert not list(Path().iterdir())
 
 
