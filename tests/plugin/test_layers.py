@@ -294,7 +294,7 @@ def test_places_are_in_mm_whatever_unit_the_viewer_shows() -> None:
 
 def test_the_networks_own_answer_is_no_silent_reference(tmp_path: Path, report: Report) -> None:
     path = tmp_path / "p_seg.nii.gz"
-    write_volume(Volume(np.ones((4, 5, 6), np.uint8), np.eye(4)), path)
+    write_volume(Volume(np.full((4, 5, 6), 2, np.uint8), np.eye(4)), path)
     file = LayerFile(path, is_labels=True)
     assert read_file(file)[1]["metadata"][TAG].notes == ()
     (tmp_path / "p_seg.json").write_text(replace(report, outputs={path.name: file_sha256(path)}).to_json())
