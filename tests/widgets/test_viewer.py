@@ -69,6 +69,15 @@ def click(panel: ShaSpecWidget, name: str, qtbot: QtBot) -> None:
     qtbot.mouseClick(widget, Qt.MouseButton.LeftButton, pos=place)
 
 
+def rest_the_mouse(panel: ShaSpecWidget, place: np.ndarray) -> None:
+    """Over a place (z, y, x) of the world, in the slice through it."""
+    viewer = panel.viewer
+    viewer.dims.set_point(range(3), [float(value) for value in place])
+    viewer.cursor.position = tuple(place)
+    for callback in viewer.mouse_move_callbacks:
+        callback(viewer, None)
+
+
 class GatedEngine(TorchEngine):
     """The network, which waits before each decode until the test lets it go on."""
 
@@ -214,13 +223,15 @@ def test_closing_in_the_middle_leaves_nothing_behind(
 ) -> None:
     panel.open_paths([str(case_folder)])
     qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
-    callbacks = len(viewer.layers.events.inserted.callbacks)
+    dims = (viewer.dims.events.point, viewer.dims.events.ndisplay)
+    callbacks, of_dims = len(viewer.layers.events.inserted.callbacks), [len(each.callbacks) for each in dims]
     Timer(0.2, gate.gate.set).start()  # the thread is in the middle of a tile when the dock is closed
     viewer.window.remove_dock_widget(panel)
     assert panel._closed
     assert viewer.layers["ShaSpec labels"].editable  # they are the user's now
     assert all(handle.wait(0) for handle in panel.controller.predictions._run._handles)
     assert len(viewer.layers.events.inserted.callbacks) < callbacks
+    assert [len(each.callbacks) for each in dims] == [count - 1 for count in of_dims]
     assert panel._on_mouse_move not in viewer.mouse_move_callbacks
     assert not panel._settle_layers.isActive()
     assert not panel._settle_edits.isActive()
@@ -609,18 +620,41 @@ def test_regions_are_layers_of_their_own(loaded: ShaSpecWidget, qtbot: QtBot) ->
 def test_what_is_under_the_cursor(loaded: ShaSpecWidget) -> None:
     layer = loaded.overlay.layer
     place = tuple(int(value) for value in np.argwhere(layer.data == 4)[0])
-    loaded.viewer.cursor.position = tuple(layer.data_to_world(place))
-    for callback in loaded.viewer.mouse_move_callbacks:
-        callback(loaded.viewer, None)
+    rest_the_mouse(loaded, layer.data_to_world(place))
     index = Placement.of(loaded.state.case.grid).file_index(layer.data_to_world(place))
     shares = loaded.state.result.prediction.probabilities[(slice(None), *index)]
     beside = "  ".join(f"{region} {share:.0%}" for region, share in zip(("ET", "TC", "WT"), shares, strict=True))
     assert loaded.regions.cursor_line.text().endswith(f"ET (enhancing tumour)   {beside}")
     assert describe_place(loaded.viewer.cursor.position, loaded.overlay, None) == "ET (enhancing tumour)"
     loaded.viewer.dims.ndisplay = 3  # where the cursor is at no voxel
-    for callback in loaded.viewer.mouse_move_callbacks:
-        callback(loaded.viewer, None)
     assert loaded.regions.cursor_line.text() == "At the cursor: only in 2-D"
+
+
+def test_what_is_under_a_resting_mouse_follows_labels_and_slices(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    layer, dims, result = loaded.overlay.layer, loaded.viewer.dims, loaded.state.result
+    place = np.argwhere(layer.data == 4)[0]
+    above = place + np.array([3, 0, 0])
+    dims.set_point(0, dims.point[0] + 2)
+    assert loaded.regions.cursor_line.text() == "At the cursor: -"  # the mouse has not been there yet
+    rest_the_mouse(loaded, layer.data_to_world(place))
+
+    def line(at: np.ndarray) -> str:
+        return f"At the cursor: {describe_place(layer.data_to_world(at), loaded.overlay, loaded.state.result)}"
+
+    said: list[str] = []
+    loaded.state.events.result.connect(lambda: said.append(loaded.regions.cursor_line.text()))
+    before = line(place)
+    click(loaded, "available_t1c", qtbot)
+    finished(loaded, qtbot, result)
+    assert "%" not in said[0]  # while the network runs
+    assert before != loaded.regions.cursor_line.text() == line(place)
+    dims.set_point(0, layer.data_to_world(above)[0])
+    before = loaded.regions.cursor_line.text()
+    assert line(place) != before == line(above)
+    layer.data_setitem(tuple(above[:, None]), 4 if layer.data[tuple(above)] != 4 else 1)
+    qtbot.waitUntil(lambda: before != loaded.regions.cursor_line.text() == line(above), timeout=LONG_MS)
+    loaded.viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: loaded.regions.cursor_line.text() == "At the cursor: -", timeout=LONG_MS)
 
 
 def test_maps_that_are_deleted_take_their_outlines_along(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
