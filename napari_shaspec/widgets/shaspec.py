@@ -114,7 +114,7 @@ class ShaSpecWidget(Dock):
             self.subsets_panel, ConsensusLayer(self.viewer), self.controller, self.jobs
         )
         self.choices = Choices(self.run, self.overlay_panel, self.controller, self.overlay, self.jobs)
-        self.export_request = ExportRequest(self, state, self.overlay, self.features, self.jobs)
+        self.export_request = ExportRequest(self, state, self.overlay, self.feature_display, self.jobs)
         self.open_form = OpenForm(self.open_paths)
         self.export_form = ExportForm(remembered.label_convention, self.export_request.export)
         self.simulate_form = SimulateForm(self.simulate)

@@ -7,6 +7,7 @@ import json
 import shutil
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Timer
@@ -336,6 +337,36 @@ def test_maps_are_exported_with_the_labels_or_nothing_is(
     qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote"), timeout=LONG_MS)
     maps = {f"seg_shared_{modality.title}_{colour}.nii.gz" for modality in Modality for colour in (1, 2, 3)}
     assert {path.name for path in out.iterdir()} == {"seg.nii.gz", "seg.json"} | maps
+
+
+def test_maps_of_another_subset_or_network_are_not_exported_beside_the_labels(
+    loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot
+) -> None:
+    loaded.tabs.setCurrentWidget(loaded.features_panel)
+    click(loaded, "show_features", qtbot)
+    qtbot.waitUntil(lambda: loaded.features.shown, timeout=LONG_MS)
+    controller, display, out = loaded.controller, loaded.feature_display, tmp_path / "out" / "seg.nii.gz"
+    out.parent.mkdir()
+    click(loaded, "live", qtbot)
+    click(loaded, "available_t1c", qtbot)  # the maps follow, the labels do not
+    qtbot.waitUntil(lambda: not display.waiting, timeout=LONG_MS)
+    loaded.export_request.export(out, "1-2-4", False, True)
+    others = "The feature maps are of FLAIR+T1+T2, the labels of FLAIR+T1+T1c+T2: "
+    assert loaded.state.message == f"{others}predict first, or export without maps."
+    click(loaded, "available_t1c", qtbot)
+    assert display.waiting
+    loaded.export_request.export(out, "1-2-4", False, True)
+    assert loaded.state.message == f"{others}wait for those that are on their way, or export without maps."
+    qtbot.waitUntil(lambda: not display.waiting, timeout=LONG_MS)
+    controller.set_model(controller.weights, replace(controller.checkpoint, sha256="0" * 64))
+    display.show(loaded.features_panel.choice())
+    qtbot.waitUntil(lambda: not display.waiting, timeout=LONG_MS)
+    loaded.export_request.export(out, "1-2-4", False, True)
+    assert loaded.state.message.startswith("The feature maps are of FLAIR+T1+T1c+T2 by another model, the labels of")
+    assert not loaded.jobs.exporting
+    assert not list(out.parent.iterdir())
+    loaded.export_request.export(out, "1-2-4", False, False)
+    qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote seg.nii.gz, seg.json"), timeout=LONG_MS)
 
 
 def test_export_asks_before_it_replaces(
