@@ -94,9 +94,14 @@ class ExportRequest:
 
 
 def may_replace(panel: QWidget, files: Iterable[Path]) -> bool:
-    """Ask over a panel whether those of the files that exist may be written over; nothing is asked where none does."""
-    existing = [each.name for each in files if each.exists()]
+    """Ask over a panel whether those of the files, all in one folder, that exist may be written over.
+
+    Nothing is asked where none does.
+    """
+    existing = [each for each in files if each.exists()]
     if not existing:
         return True
-    answer = QMessageBox.question(panel, "ShaSpec", f"Replace {', '.join(existing)}?")
+    names = ", ".join(each.name for each in existing)
+    # Where the name is, and not where a link of that name leads.
+    answer = QMessageBox.question(panel, "ShaSpec", f"Replace {names} in {existing[0].parent.resolve()}?")
     return bool(answer == QMessageBox.StandardButton.Yes)

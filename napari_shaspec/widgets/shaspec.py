@@ -83,6 +83,7 @@ class ShaSpecWidget(Dock):
         self._closed = False
         self._pointed_at = self._in_view = -1
         self._mouse_came = False
+        self._export_of = 0
         self._settle_layers = settle_timer(self, self._update_layers)
         self.layers = CaseLayers(viewer, self.controller, self._settle_layers.start)
         self._settle_edits = settle_timer(self, self._measure)
@@ -234,6 +235,9 @@ class ShaSpecWidget(Dock):
     def _on_case(self, *_: object) -> None:
         self.layers.straighten()
         self.modalities.set_warnings(self.layers.warnings())
+        if self._export_of != self.controller.patient:
+            self._export_of = self.controller.patient
+            self.export_form.path.value = None  # another patient's labels are there, or may come to be
         self._renew_export()  # another reference is another file that nothing may replace
         if self.state.case is not None and self._in_view != self.controller.patient:
             image = self.layers.shown_image()

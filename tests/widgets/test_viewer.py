@@ -339,6 +339,23 @@ def test_maps_are_exported_with_the_labels_or_nothing_is(
     assert {path.name for path in out.iterdir()} == {"seg.nii.gz", "seg.json"} | maps
 
 
+def test_a_path_to_export_to_is_one_patients(
+    loaded: ShaSpecWidget, tmp_path: Path, case_folder: Path, qtbot: QtBot
+) -> None:
+    form, result = loaded.export_form, loaded.state.result
+    form.path.value = tmp_path / "seg.nii.gz"
+    (case_folder / "patient_t1.nii.gz").rename(case_folder / "patient_mprage_t1.nii.gz")
+    drop(loaded, [case_folder / "patient_mprage_t1.nii.gz"])  # the same patient's
+    finished(loaded, qtbot, result)
+    assert form.path.value == tmp_path / "seg.nii.gz"
+    result = loaded.state.result
+    drop(loaded, [write_case(tmp_path / "other", seed=4)])
+    finished(loaded, qtbot, result)
+    form.button.changed.emit(True)
+    assert loaded.state.message.startswith("Choose a file name for the labels first")
+    assert not (tmp_path / "seg.nii.gz").exists()
+
+
 def test_maps_of_another_subset_or_network_are_not_exported_beside_the_labels(
     loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot
 ) -> None:
@@ -381,7 +398,7 @@ def test_export_asks_before_it_replaces(
     monkeypatch.setattr(QMessageBox, "question", answer)
     (tmp_path / "seg.nii.gz").write_text("mine")
     loaded.export_request.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
-    assert asked == ["Replace seg.nii.gz?"]
+    assert asked == [f"Replace seg.nii.gz in {tmp_path.resolve()}?"]
     assert (tmp_path / "seg.nii.gz").read_text() == "mine"
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     flair = case_folder / "patient_flair.nii.gz"
