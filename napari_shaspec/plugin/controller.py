@@ -192,9 +192,6 @@ class Controller:
         self.state.statement = checkpoint.statement
         self.state.network = checkpoint.sha256
         self._restart()
-        result = self.state.result
-        if result is not None and result.checkpoint.sha256 != checkpoint.sha256:
-            self.state.message = "The labels are still those of the model before: run the prediction again."
 
     def set_device(self, device: str) -> None:
         """Use another device from now on."""

@@ -26,10 +26,14 @@ def show_place(dims: Dims, place_mm: Sequence[float] | NDArray[np.float64]) -> N
 
 def place_under_cursor(viewer: ViewerModel) -> tuple[float, ...] | None:
     """Where the mouse points, (z, y, x) of the world in mm; None in 3-D, where the cursor is at no voxel."""
-    if viewer.dims.ndisplay == 3:
+    dims, cursor = viewer.dims, viewer.cursor.position
+    if dims.ndisplay == 3:
         return None
-    place = viewer.cursor.position
-    return tuple(np.asarray(place) * mm_per_unit(viewer.dims.units)) if len(place) == 3 else tuple(place)
+    place = np.array(dims.point, float)  # napari tells the cursor of another slice only after it has cut it
+    if len(cursor) == dims.ndim:
+        shown = list(dims.displayed)
+        place[shown] = np.asarray(cursor, float)[shown]
+    return tuple(place * mm_per_unit(dims.units)) if dims.ndim == 3 else tuple(place)
 
 
 def look_along(viewer: ViewerModel) -> None:

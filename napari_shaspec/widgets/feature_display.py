@@ -8,7 +8,7 @@ from napari_shaspec.modalities import Modality
 from napari_shaspec.plugin.state import Status
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
     from napari_shaspec.inference.feature_choice import FeatureChoice
     from napari_shaspec.inference.feature_pictures import FeatureMap
@@ -56,6 +56,20 @@ class FeatureDisplay:
         self._listening = self._state.listen(
             case=self._on_case, available=self._on_available, status=self._on_status, result=self._on_result
         )
+
+    @property
+    def shown_of(self) -> tuple[frozenset[Modality], str]:
+        """The subset, and the hash of the network, that the maps in the viewer are of."""
+        return self._shown_of
+
+    @property
+    def waiting(self) -> bool:
+        """Whether others are on their way."""
+        return self._waiting
+
+    def by_title(self) -> dict[str, Image]:
+        """The maps in the viewer, by kind and modality."""
+        return self._layers.by_title()
 
     def show(self, choice: FeatureChoice | None) -> None:
         """Ask for maps, which come later; None takes away what is there."""

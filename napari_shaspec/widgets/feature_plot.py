@@ -62,7 +62,7 @@ class FeaturePlotDock(Dock):
         self.layers = FeatureMarks(panel.viewer)
         self.placed: PlacedPlot | None = None
         self._images: dict[Modality, Volume] = {}
-        self._network = ""
+        self._shown_network = self._running_network = ""
         self._closed = False
         self._work: Latest[tuple[str, Progress | PlacedPlot]] = Latest(
             start_thread, self._received, self._over, self._failed
@@ -96,7 +96,7 @@ class FeaturePlotDock(Dock):
             return
         self._images = dict(case.images)
         checkpoint, weights, device = controller.checkpoint, controller.weights, controller.device
-        self._network = ""
+        self._running_network = ""
         self._say("")
 
         def work(cancelled: Event) -> Iterator[tuple[str, Progress | PlacedPlot]]:
@@ -166,13 +166,13 @@ class FeaturePlotDock(Dock):
         self.cancel() if self._work.running else self.compute()
 
     def _received(self, step: tuple[str, Progress | PlacedPlot]) -> None:
-        self._network, item = step
+        self._running_network, item = step
         if isinstance(item, Progress):
             self.bar.setRange(0, item.total)  # without a total the bar is busy
             self.bar.setValue(item.done)
             self._say(f"{item.stage}...")
             return
-        if self._state.network not in ("", self._network):
+        if self._state.network not in ("", self._running_network):
             self._forget()
             self._say("The model was changed meanwhile: compute the plot again.")
             return
@@ -181,6 +181,7 @@ class FeaturePlotDock(Dock):
 
     def _take(self, placed: PlacedPlot | None) -> None:
         self.placed = placed
+        self._shown_network = "" if placed is None else self._running_network
         self.layers.remove()
         self.canvas.draw_plot(None if placed is None else placed.plot)
         names = () if placed is None else placed.plot.cloud.names
@@ -228,13 +229,16 @@ class FeaturePlotDock(Dock):
 
     def _on_network(self, network: str, *_: object) -> None:
         # A plot whose thread has loaded no weights yet is looked at when it comes.
-        if self._network not in ("", network):
+        if self._running_network not in ("", network):
             self._forget()
+        elif self._shown_network not in ("", network):
+            self._take(None)
+            self._say("")
 
     def _forget(self) -> None:
         """Features of another case, or of another network, say nothing of this one."""
         self._images = {}
-        self._network = ""
+        self._running_network = ""
         self._work.cancel()
         self._take(None)
         self._say("")

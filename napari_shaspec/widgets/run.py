@@ -102,6 +102,7 @@ class RunPanel(QWidget):
             left_out=self.refresh,
             notes=self.refresh,
             statement=self.refresh,
+            network=self.refresh,
             case=self.refresh,
             result=self.refresh,
             images=self.refresh,
@@ -191,11 +192,15 @@ class RunPanel(QWidget):
 
 
 def _whose_labels(state: PluginState) -> str:
-    """Where the labels are of another subset than the check boxes, because nothing runs by itself."""
+    """Where the labels are of another subset or network than is chosen, because nothing runs by itself."""
     result = state.result
-    if result is None or state.status is not Status.READY or result.available == state.available:
+    if result is None or state.status is not Status.READY:
         return ""
     shown, chosen = subset_title(result.available), subset_title(state.available)
+    if result.checkpoint.sha256 != state.network:
+        shown, chosen = f"{shown} by the model before", f"{chosen} by the chosen one"
+    if shown == chosen:
+        return ""
     return f"Labels and numbers are of {shown}; Predict makes those of {chosen}."
 
 

@@ -82,6 +82,8 @@ class ShaSpecWidget(Dock):
         self.controller.weights, self.controller.device = remembered.weights_path, remembered.device
         self._closed = False
         self._pointed_at = self._in_view = -1
+        self._mouse_came = False
+        self._export_of = 0
         self._settle_layers = settle_timer(self, self._update_layers)
         self.layers = CaseLayers(viewer, self.controller, self._settle_layers.start)
         self._settle_edits = settle_timer(self, self._measure)
@@ -114,7 +116,7 @@ class ShaSpecWidget(Dock):
             self.subsets_panel, ConsensusLayer(self.viewer), self.controller, self.jobs
         )
         self.choices = Choices(self.run, self.overlay_panel, self.controller, self.overlay, self.jobs)
-        self.export_request = ExportRequest(self, state, self.overlay, self.features, self.jobs)
+        self.export_request = ExportRequest(self, state, self.overlay, self.feature_display, self.jobs)
         self.open_form = OpenForm(self.open_paths)
         self.export_form = ExportForm(remembered.label_convention, self.export_request.export)
         self.simulate_form = SimulateForm(self.simulate)
@@ -148,6 +150,7 @@ class ShaSpecWidget(Dock):
         self.overlay_panel.postprocessing_changed.connect(controller.predictions.set_postprocessing)
         self.overlay_panel.planes_clicked.connect(self._show_planes)
         self.overlay.changed.connect(self._on_redraw)
+        self.overlay.cleared.connect(self._show_at_cursor)
         controller.measures.refreshed.connect(self.change_display.refresh)
         self._listening = self.state.listen(
             result=self._on_result,
@@ -159,8 +162,11 @@ class ShaSpecWidget(Dock):
         layers = self.viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.renamed):
             event.connect(self._on_layers)
-        for event in (self.viewer.dims.events.ndisplay, self.viewer.dims.events.ndim):
+        dims = self.viewer.dims.events
+        for event in (dims.ndim, dims.ndisplay):
             event.connect(self._look)
+        for event in (dims.point, dims.ndisplay):
+            event.connect(self._show_at_cursor)
         self.viewer.mouse_move_callbacks.append(self._on_mouse_move)
         self._drops = DropFilter(self, self.jobs.open)
         self._keys = Keys(self, controller)
@@ -232,6 +238,9 @@ class ShaSpecWidget(Dock):
     def _on_case(self, *_: object) -> None:
         self.layers.straighten()
         self.modalities.set_warnings(self.layers.warnings())
+        if self._export_of != self.controller.patient:
+            self._export_of = self.controller.patient
+            self.export_form.path.value = None  # another patient's labels are there, or may come to be
         self._renew_export()  # another reference is another file that nothing may replace
         if self.state.case is not None and self._in_view != self.controller.patient:
             image = self.layers.shown_image()
@@ -247,6 +256,7 @@ class ShaSpecWidget(Dock):
     def _on_result(self, *_: object) -> None:
         result, case = self.state.result, self.state.case
         self._renew_export()
+        self._show_at_cursor()
         if result is None or case is None:
             return
         if self._pointed_at != self.controller.patient:  # once for each patient: later the user has chosen the place
@@ -274,7 +284,10 @@ class ShaSpecWidget(Dock):
 
     def _measure(self) -> None:
         """After a brush stroke or undo; redraws without a change cost a comparison."""
-        if self._closed or self.state.status is Status.RUNNING:
+        if self._closed:
+            return
+        self._show_at_cursor()
+        if self.state.status is Status.RUNNING:
             return
         if self.overlay.take_changes():
             self.overlay.regions.update()
@@ -285,6 +298,13 @@ class ShaSpecWidget(Dock):
         look_along(self.viewer)
 
     def _on_mouse_move(self, viewer: object, event: object) -> None:
+        self._mouse_came = True
+        self._show_at_cursor()
+
+    def _show_at_cursor(self, *_: object) -> None:
+        """A mouse at rest is at another label once the slice or the labels are others."""
+        if not self._mouse_came:
+            return  # napari's cursor is at a place all the same
         place = place_under_cursor(self.viewer)
         described = "only in 2-D" if place is None else describe_place(place, self.overlay, self.state.result)
         self.regions.set_cursor(described)
@@ -304,13 +324,17 @@ class ShaSpecWidget(Dock):
         self._keys.close()
         self._window.end()
         self.overlay.changed.disconnect(self._on_redraw)
+        self.overlay.cleared.disconnect(self._show_at_cursor)
         self.controller.measures.refreshed.disconnect(self.change_display.refresh)
         self.state.forget(self._listening)
         layers = self.viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.renamed):
             event.disconnect(self._on_layers)
-        for event in (self.viewer.dims.events.ndisplay, self.viewer.dims.events.ndim):
+        dims = self.viewer.dims.events
+        for event in (dims.ndim, dims.ndisplay):
             event.disconnect(self._look)
+        for event in (dims.point, dims.ndisplay):
+            event.disconnect(self._show_at_cursor)
         if self._on_mouse_move in self.viewer.mouse_move_callbacks:
             self.viewer.mouse_move_callbacks.remove(self._on_mouse_move)
         for panel in (self.modalities, self.run, self.regions, self.features_panel, self.subsets_panel):

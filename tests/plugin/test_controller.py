@@ -471,16 +471,16 @@ def test_a_run_that_fails_halfway_leaves_the_volumes_of_what_is_there(bench: Ben
     assert bench.state.volumes_ml[Region.ET] == 0
 
 
-def test_another_model_says_whose_labels_there_are_until_it_runs(bench: Bench) -> None:
+def test_without_live_another_model_is_known_beside_the_labels_of_the_one_before(bench: Bench) -> None:
     bench.load()
     bench.jobs.finish_all()
     bench.state.live = False
     bench.controller.set_model(None, FakeCheckpoint(sha256="other"))  # type: ignore[arg-type]
-    assert bench.state.message == "The labels are still those of the model before: run the prediction again."
+    assert bench.state.result is not None
+    assert (bench.state.network, bench.state.result.checkpoint.sha256) == ("other", "0")
     bench.controller.predictions.predict()
-    assert bench.state.message == ""
     bench.jobs.finish_all()
-    assert bench.state.message == ""
+    assert bench.state.result.checkpoint.sha256 == "other"
 
 
 def test_notes_of_files_are_those_of_the_case_and_go_with_their_reference(bench: Bench) -> None:

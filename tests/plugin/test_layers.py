@@ -33,7 +33,7 @@ from napari_shaspec.plugin.layers import (
     world_affine,
 )
 from napari_shaspec.plugin.reader import LayerFile, read_file
-from napari_shaspec.plugin.viewport import box_in_view, show_place
+from napari_shaspec.plugin.viewport import box_in_view, place_under_cursor, show_place
 from napari_shaspec.plugin.writer import write_image, write_labels
 from napari_shaspec.volume import Volume
 
@@ -290,6 +290,21 @@ def test_places_are_in_mm_whatever_unit_the_viewer_shows() -> None:
     assert tuple(viewer.dims.point) == (4000, 3000, 5000)
     assert box_in_view(viewer.dims, None, grid) == Box((0, 0, 2), (6, 5, 3))
     assert box_in_view(viewer.dims, layer, grid) is not None
+
+
+def test_the_slice_under_the_mouse_is_the_one_that_is_shown() -> None:
+    """Where napari's cursor is still at the one before, too."""
+    viewer = ViewerModel()
+    viewer.add_image(np.ones((4, 5, 6)), scale=(2000,) * 3, units=("um",) * 3)
+    viewer.dims.set_point(0, 4000)
+    viewer.cursor.position = (0.0, 3000.0, 5000.0)
+    assert place_under_cursor(viewer) == (4.0, 3.0, 5.0)
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_point(1, 8000)
+    viewer.cursor.position = (6000.0, 0.0, 5000.0)
+    assert place_under_cursor(viewer) == (6.0, 8.0, 5.0)
+    viewer.dims.ndisplay = 3
+    assert place_under_cursor(viewer) is None
 
 
 def test_the_networks_own_answer_is_no_silent_reference(tmp_path: Path, report: Report) -> None:

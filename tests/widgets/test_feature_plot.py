@@ -190,6 +190,13 @@ def test_another_network_takes_the_plot_away(dock: FeaturePlotDock, panel: ShaSp
     dock.compute()
     qtbot.waitUntil(lambda: dock.placed is not None and not dock._work.running, timeout=LONG_MS)
     dock.compute()
-    controller.set_model(controller.weights, checkpoint)  # while it is computed
+    dock.cancel()
+    assert dock.placed is not None
+    controller.set_model(controller.weights, checkpoint)  # whatever was asked for since
+    assert dock.placed is None
+    dock.compute()
+    qtbot.waitUntil(lambda: dock.placed is not None and not dock._work.running, timeout=LONG_MS)
+    dock.compute()
+    controller.set_model(controller.weights, replace(checkpoint, sha256="0" * 64))  # while it is computed
     qtbot.waitUntil(lambda: not dock._work.running, timeout=LONG_MS)
     assert dock.placed is None

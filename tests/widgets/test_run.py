@@ -58,11 +58,20 @@ def test_without_live_it_says_whose_labels_are_shown(qtbot: QtBot) -> None:
     state = PluginState(live=False)
     panel = RunPanel(state)
     qtbot.addWidget(panel)
-    state.result = Mock(available=frozenset({Modality.FLAIR, Modality.T1C}), seconds=1.0, device="cpu")
+    made_by = Mock(sha256="one")
+    state.network = "one"
+    state.result = Mock(
+        available=frozenset({Modality.FLAIR, Modality.T1C}), checkpoint=made_by, seconds=1.0, device="cpu"
+    )
     state.available, state.status = frozenset({Modality.FLAIR, Modality.T1C}), Status.READY
     assert panel.message.text() == ""
     state.available = frozenset({Modality.FLAIR})
     assert panel.message.text() == "Labels and numbers are of FLAIR+T1c; Predict makes those of FLAIR."
+    state.network = "two"
+    both = "Labels and numbers are of FLAIR+T1c by the model before; Predict makes those of FLAIR by the chosen one."
+    assert panel.message.text() == both
+    state.available = state.result.available
+    assert panel.message.text() == both.replace("of FLAIR by", "of FLAIR+T1c by")
     state.status = Status.RUNNING
     assert panel.message.text() == ""
     panel.close_panel()

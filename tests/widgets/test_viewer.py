@@ -7,6 +7,7 @@ import json
 import shutil
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Timer
@@ -67,6 +68,15 @@ def click(panel: ShaSpecWidget, name: str, qtbot: QtBot) -> None:
     if isinstance(widget, QCheckBox):
         place.setX(8)  # the box itself
     qtbot.mouseClick(widget, Qt.MouseButton.LeftButton, pos=place)
+
+
+def rest_the_mouse(panel: ShaSpecWidget, place: np.ndarray) -> None:
+    """Over a place (z, y, x) of the world, in the slice through it."""
+    viewer = panel.viewer
+    viewer.dims.set_point(range(3), [float(value) for value in place])
+    viewer.cursor.position = tuple(place)
+    for callback in viewer.mouse_move_callbacks:
+        callback(viewer, None)
 
 
 class GatedEngine(TorchEngine):
@@ -214,13 +224,15 @@ def test_closing_in_the_middle_leaves_nothing_behind(
 ) -> None:
     panel.open_paths([str(case_folder)])
     qtbot.waitUntil(gate.reached.is_set, timeout=LONG_MS)
-    callbacks = len(viewer.layers.events.inserted.callbacks)
+    dims = (viewer.dims.events.point, viewer.dims.events.ndisplay)
+    callbacks, of_dims = len(viewer.layers.events.inserted.callbacks), [len(each.callbacks) for each in dims]
     Timer(0.2, gate.gate.set).start()  # the thread is in the middle of a tile when the dock is closed
     viewer.window.remove_dock_widget(panel)
     assert panel._closed
     assert viewer.layers["ShaSpec labels"].editable  # they are the user's now
     assert all(handle.wait(0) for handle in panel.controller.predictions._run._handles)
     assert len(viewer.layers.events.inserted.callbacks) < callbacks
+    assert [len(each.callbacks) for each in dims] == [count - 1 for count in of_dims]
     assert panel._on_mouse_move not in viewer.mouse_move_callbacks
     assert not panel._settle_layers.isActive()
     assert not panel._settle_edits.isActive()
@@ -327,6 +339,53 @@ def test_maps_are_exported_with_the_labels_or_nothing_is(
     assert {path.name for path in out.iterdir()} == {"seg.nii.gz", "seg.json"} | maps
 
 
+def test_a_path_to_export_to_is_one_patients(
+    loaded: ShaSpecWidget, tmp_path: Path, case_folder: Path, qtbot: QtBot
+) -> None:
+    form, result = loaded.export_form, loaded.state.result
+    form.path.value = tmp_path / "seg.nii.gz"
+    (case_folder / "patient_t1.nii.gz").rename(case_folder / "patient_mprage_t1.nii.gz")
+    drop(loaded, [case_folder / "patient_mprage_t1.nii.gz"])  # the same patient's
+    finished(loaded, qtbot, result)
+    assert form.path.value == tmp_path / "seg.nii.gz"
+    result = loaded.state.result
+    drop(loaded, [write_case(tmp_path / "other", seed=4)])
+    finished(loaded, qtbot, result)
+    form.button.changed.emit(True)
+    assert loaded.state.message.startswith("Choose a file name for the labels first")
+    assert not (tmp_path / "seg.nii.gz").exists()
+
+
+def test_maps_of_another_subset_or_network_are_not_exported_beside_the_labels(
+    loaded: ShaSpecWidget, tmp_path: Path, qtbot: QtBot
+) -> None:
+    loaded.tabs.setCurrentWidget(loaded.features_panel)
+    click(loaded, "show_features", qtbot)
+    qtbot.waitUntil(lambda: loaded.features.shown, timeout=LONG_MS)
+    controller, display, out = loaded.controller, loaded.feature_display, tmp_path / "out" / "seg.nii.gz"
+    out.parent.mkdir()
+    click(loaded, "live", qtbot)
+    click(loaded, "available_t1c", qtbot)  # the maps follow, the labels do not
+    qtbot.waitUntil(lambda: not display.waiting, timeout=LONG_MS)
+    loaded.export_request.export(out, "1-2-4", False, True)
+    others = "The feature maps are of FLAIR+T1+T2, the labels of FLAIR+T1+T1c+T2: "
+    assert loaded.state.message == f"{others}predict first, or export without maps."
+    click(loaded, "available_t1c", qtbot)
+    assert display.waiting
+    loaded.export_request.export(out, "1-2-4", False, True)
+    assert loaded.state.message == f"{others}wait for those that are on their way, or export without maps."
+    qtbot.waitUntil(lambda: not display.waiting, timeout=LONG_MS)
+    controller.set_model(controller.weights, replace(controller.checkpoint, sha256="0" * 64))
+    display.show(loaded.features_panel.choice())
+    qtbot.waitUntil(lambda: not display.waiting, timeout=LONG_MS)
+    loaded.export_request.export(out, "1-2-4", False, True)
+    assert loaded.state.message.startswith("The feature maps are of FLAIR+T1+T1c+T2 by another model, the labels of")
+    assert not loaded.jobs.exporting
+    assert not list(out.parent.iterdir())
+    loaded.export_request.export(out, "1-2-4", False, False)
+    qtbot.waitUntil(lambda: loaded.state.message.startswith("Wrote seg.nii.gz, seg.json"), timeout=LONG_MS)
+
+
 def test_export_asks_before_it_replaces(
     loaded: ShaSpecWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case_folder: Path, qtbot: QtBot
 ) -> None:
@@ -339,7 +398,7 @@ def test_export_asks_before_it_replaces(
     monkeypatch.setattr(QMessageBox, "question", answer)
     (tmp_path / "seg.nii.gz").write_text("mine")
     loaded.export_request.export(tmp_path / "seg.nii.gz", "1-2-4", False, False)
-    assert asked == ["Replace seg.nii.gz?"]
+    assert asked == [f"Replace seg.nii.gz in {tmp_path.resolve()}?"]
     assert (tmp_path / "seg.nii.gz").read_text() == "mine"
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     flair = case_folder / "patient_flair.nii.gz"
@@ -613,18 +672,41 @@ def test_regions_are_layers_of_their_own(loaded: ShaSpecWidget, qtbot: QtBot) ->
 def test_what_is_under_the_cursor(loaded: ShaSpecWidget) -> None:
     layer = loaded.overlay.layer
     place = tuple(int(value) for value in np.argwhere(layer.data == 4)[0])
-    loaded.viewer.cursor.position = tuple(layer.data_to_world(place))
-    for callback in loaded.viewer.mouse_move_callbacks:
-        callback(loaded.viewer, None)
+    rest_the_mouse(loaded, layer.data_to_world(place))
     index = Placement.of(loaded.state.case.grid).file_index(layer.data_to_world(place))
     shares = loaded.state.result.prediction.probabilities[(slice(None), *index)]
     beside = "  ".join(f"{region} {share:.0%}" for region, share in zip(("ET", "TC", "WT"), shares, strict=True))
     assert loaded.regions.cursor_line.text().endswith(f"ET (enhancing tumour)   {beside}")
     assert describe_place(loaded.viewer.cursor.position, loaded.overlay, None) == "ET (enhancing tumour)"
     loaded.viewer.dims.ndisplay = 3  # where the cursor is at no voxel
-    for callback in loaded.viewer.mouse_move_callbacks:
-        callback(loaded.viewer, None)
     assert loaded.regions.cursor_line.text() == "At the cursor: only in 2-D"
+
+
+def test_what_is_under_a_resting_mouse_follows_labels_and_slices(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    layer, dims, result = loaded.overlay.layer, loaded.viewer.dims, loaded.state.result
+    place = np.argwhere(layer.data == 4)[0]
+    above = place + np.array([3, 0, 0])
+    dims.set_point(0, dims.point[0] + 2)
+    assert loaded.regions.cursor_line.text() == "At the cursor: -"  # the mouse has not been there yet
+    rest_the_mouse(loaded, layer.data_to_world(place))
+
+    def line(at: np.ndarray) -> str:
+        return f"At the cursor: {describe_place(layer.data_to_world(at), loaded.overlay, loaded.state.result)}"
+
+    said: list[str] = []
+    loaded.state.events.result.connect(lambda: said.append(loaded.regions.cursor_line.text()))
+    before = line(place)
+    click(loaded, "available_t1c", qtbot)
+    finished(loaded, qtbot, result)
+    assert "%" not in said[0]  # while the network runs
+    assert before != loaded.regions.cursor_line.text() == line(place)
+    dims.set_point(0, layer.data_to_world(above)[0])
+    before = loaded.regions.cursor_line.text()
+    assert line(place) != before == line(above)
+    layer.data_setitem(tuple(above[:, None]), 4 if layer.data[tuple(above)] != 4 else 1)
+    qtbot.waitUntil(lambda: before != loaded.regions.cursor_line.text() == line(above), timeout=LONG_MS)
+    loaded.viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: loaded.regions.cursor_line.text() == "At the cursor: -", timeout=LONG_MS)
 
 
 def test_maps_that_are_deleted_take_their_outlines_along(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
