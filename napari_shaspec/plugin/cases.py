@@ -242,9 +242,18 @@ class CaseLayers:
         )
 
     def _latest_folder(self, images: Iterable[Layer]) -> Folder | None:
-        """Of the topmost image that is visible, since those put aside are hidden; None if none tells of a folder."""
+        """Of the topmost image that is visible, since those put aside are hidden; None if none tells of a folder.
+
+        A hidden one begins a case only where there is none, since a copy of an image put aside is hidden too; to the
+        case that is there it may belong.
+        """
         telling = [layer for layer in images if folder_of(layer) is not None]
-        shown = [layer for layer in telling if layer.visible] or telling
+        here = Whose.of(self._slots.values())
+        shown = [layer for layer in telling if layer.visible] or [
+            layer
+            for layer in telling
+            if not self._slots or (folder_of(layer) in here.folders and not Whose.of([layer]).are_anothers(here))
+        ]
         return folder_of(shown[-1]) if shown else None
 
     def _drop_deleted(self, candidates: list[Layer], references: list[Layer]) -> None:

@@ -36,6 +36,12 @@ def reference(folder: str, label: int = 2) -> Labels:
     return Labels(data, **options)
 
 
+def copy_of(layer: Image) -> Image:
+    """As *Duplicate* of napari makes it."""
+    data, options, _ = layer.as_layer_data_tuple()
+    return Image(data, **{**options, "name": f"{layer.name} copy"})
+
+
 class Opened:
     """Layers of FLAIR and T1 in a viewer, predicted."""
 
@@ -447,6 +453,30 @@ def test_a_panel_that_is_opened_again_takes_the_case_that_is_shown(opened: Opene
     opened.look()
     assert opened.bench.state.case.files == {Modality.FLAIR: Path("two/p_flair.nii.gz")}
     assert [layer.visible for layer in (opened.flair, opened.t1, other)] == [False, False, True]
+
+
+@pytest.mark.parametrize("folder", ["two", "one"])
+def test_a_copy_of_an_image_put_aside_leaves_the_case(opened: Opened, folder: str) -> None:
+    """As of napari's *Duplicate*: hidden like what it was made of; a folder may hold the files of many."""
+    others = [
+        image(each, seed, folder, f"q_{each.value}") for seed, each in enumerate((Modality.FLAIR, Modality.T1), 3)
+    ]
+    opened.viewer.layers.extend(others)
+    opened.look()
+    slots, case = dict(opened.bench.state.slots), opened.bench.state.case
+    opened.viewer.add_layer(copy_of(opened.t1))
+    opened.look()
+    assert opened.bench.state.slots == slots
+    assert opened.bench.state.case is case
+    assert [layer.visible for layer in (opened.flair, opened.t1, *others)] == [False, False, True, True]
+
+
+def test_a_copy_of_a_hidden_image_of_the_case_takes_its_slot(opened: Opened) -> None:
+    opened.t1.visible = False  # as all of a dropped folder but the first are
+    copy = copy_of(opened.t1)
+    opened.viewer.add_layer(copy)
+    opened.look()
+    assert opened.bench.state.slots == {Modality.FLAIR: "FLAIR", Modality.T1: copy.name}
 
 
 def test_what_a_filter_makes_takes_only_an_empty_slot(opened: Opened) -> None:
