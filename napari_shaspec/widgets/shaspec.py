@@ -224,7 +224,7 @@ class ShaSpecWidget(Dock):
         if not self.layers.names():
             self.controller.drop_wish()
         self.feature_display.tidy()
-        self.modalities.set_layers(self.layers.names())
+        self.modalities.set_layers(self.layers.origins())
         self.modalities.set_warnings(self.layers.warnings())
 
     def _on_case(self, *_: object) -> None:
