@@ -41,7 +41,8 @@ class CaseLayers:
     A newly opened image takes the slot that its name says. Files from another folder are another case: they take all
     slots, and the images of the case before are hidden, not removed. Of several cases that come at once the topmost
     counts. Images that tell of no file or case take slots that are empty, and no others. Where a layer is deleted, an
-    older one of the same folder takes its place; a reference goes with the last image of its patient.
+    older one of the same folder takes its place, and where all are, a case that was put aside; a reference goes with
+    the last image of its patient. Whichever way another patient comes, its images are seen, and those before are not.
 
     Parameters
     ----------
@@ -79,6 +80,10 @@ class CaseLayers:
         """Of the candidates, the topmost first."""
         return [layer.name for layer in reversed(self.candidates())]
 
+    def origins(self) -> dict[str, str]:
+        """Of the candidates by name, the topmost first: the file, or the case that was drawn; empty if none is told."""
+        return {layer.name: str(file_of(layer) or folder_of(layer) or "") for layer in reversed(self.candidates())}
+
     def update(self) -> None:
         """Look at the layers again, and hand the case on if it is another.
 
@@ -90,7 +95,8 @@ class CaseLayers:
         candidates = self.candidates()
         references = [layer for layer in self._viewer.layers if role_of(layer) is Role.REFERENCE]
         self._controller.state.images = tuple(self.names())
-        self._drop_deleted(candidates, references)
+        then = self._accompanied[2]
+        lost = self._drop_deleted(candidates, references)
         new = [layer for layer in (*candidates, *references) if layer not in self._seen]
         self._seen = [*candidates, *references]
         self._sources.watch([*filter(_may_become_a_modality, self._viewer.layers), *references])
@@ -98,6 +104,8 @@ class CaseLayers:
             self._slots.setdefault(self._refused.pop(layer), layer)
         guessed = {layer: guessed_modality(layer) for layer in new if layer in candidates}
         recognised = {layer: modality for layer, modality in guessed.items() if modality is not None}
+        if lost and not self._slots and not recognised:
+            recognised = self._put_aside_before(candidates, Whose.of(lost))
         folder = self._latest_folder(recognised)
         others = [layer for layer in recognised if folder_of(layer) not in (folder, None)]
         before = self._leave_case(folder)
@@ -108,6 +116,7 @@ class CaseLayers:
         self._choose_reference([layer for layer in new if layer in references], [*others, *before])
         self._put_aside([*others, *before])
         self._settle_reference(references)
+        self._show_instead(then, [*candidates, *references])
         here = set(self._sources.watched) - set(self._slots.values())
         self._refused = {layer: lost for layer, lost in self._refused.items() if layer in here}
         self._hand_on()
@@ -140,13 +149,16 @@ class CaseLayers:
 
     def choose(self, modality: Modality, name: str | None) -> None:
         """The user's own choice of a layer; one layer is one modality."""
-        self._slots.pop(modality, None)
+        replaced = self._slots.pop(modality, None)
         self._refused = {layer: lost for layer, lost in self._refused.items() if lost is not modality}
         if name is not None and name in self._viewer.layers:
             layer = self._viewer.layers[name]
             self._sources.forget(layer)
             self._slots = {other: kept for other, kept in self._slots.items() if kept is not layer}
             self._slots[modality] = layer
+            if not self._is_seen():
+                self._put_aside([] if replaced is None else [replaced])
+                layer.visible = True
 
     def warnings(self) -> dict[Modality, str]:
         """What is unusual about each modality's image: its name, its grid, its background."""
@@ -242,13 +254,22 @@ class CaseLayers:
         )
 
     def _latest_folder(self, images: Iterable[Layer]) -> Folder | None:
-        """Of the topmost image that is visible, since those put aside are hidden; None if none tells of a folder."""
+        """Of the topmost image that is visible, since those put aside are hidden; None if none tells of a folder.
+
+        A hidden one begins a case only where there is none, since a copy of an image put aside is hidden too; to the
+        case that is there it may belong.
+        """
         telling = [layer for layer in images if folder_of(layer) is not None]
-        shown = [layer for layer in telling if layer.visible] or telling
+        here = Whose.of(self._slots.values())
+        shown = [layer for layer in telling if layer.visible] or [
+            layer
+            for layer in telling
+            if not self._slots or (folder_of(layer) in here.folders and not Whose.of([layer]).are_anothers(here))
+        ]
         return folder_of(shown[-1]) if shown else None
 
-    def _drop_deleted(self, candidates: list[Layer], references: list[Layer]) -> None:
-        """Of a layer that was deleted an older one of the same folder, if there is any, has the place."""
+    def _drop_deleted(self, candidates: list[Layer], references: list[Layer]) -> list[Layer]:
+        """The images that were deleted; an older one of the same folder, if there is any, has the place of each."""
         lost = {modality: layer for modality, layer in self._slots.items() if layer not in candidates}
         self._slots = {modality: layer for modality, layer in self._slots.items() if modality not in lost}
         for modality, gone in lost.items():
@@ -260,6 +281,18 @@ class CaseLayers:
                     break
         if self._reference not in references:
             self._reference = None
+        return list(lost.values())
+
+    def _put_aside_before(self, candidates: list[Layer], deleted: Whose) -> dict[Layer, Modality]:
+        """Images of other cases than the one that was deleted: of that one the user has chosen what is left out."""
+        return {
+            layer: modality
+            for layer in candidates
+            if (modality := guessed_modality(layer)) is not None
+            and folder_of(layer) is not None
+            and layer not in self._refused
+            and Whose.of([layer]).are_anothers(deleted)
+        }
 
     def _settle_reference(self, references: list[Layer]) -> None:
         """One that has been there goes when all of its images have, or when none is of its folder any more.
@@ -308,9 +341,28 @@ class CaseLayers:
         if fitting:
             self._reference = sorted(fitting, key=lambda layer: folder_of(layer) in here)[-1]
 
-    def _put_aside(self, layers: list[Layer]) -> None:
+    def _put_aside(self, layers: Iterable[Layer]) -> None:
         for layer in layers:
             layer.visible = False
+
+    def _is_seen(self) -> bool:
+        return any(layer.visible for layer in self._slots.values())
+
+    def _show_instead(self, then: Whose, layers: Iterable[Layer]) -> None:
+        """Put aside what belongs to the images there were, and not to those of now; of these let one be seen.
+
+        All others are left as they are: the user may have shown them to compare, or hidden them to see the labels.
+        """
+        now = Whose.of(self._slots.values())
+        whose = {layer: Whose.of([layer]) for layer in layers if layer is not self._reference}
+        self._put_aside(
+            layer
+            for layer, its in whose.items()
+            if its.folders & then.folders and not its.are_anothers(then) and its.are_anothers(now)
+        )
+        if then.are_anothers(now) and not self._is_seen():
+            first = next(modality for modality in Modality if modality in self._slots)
+            self._slots[first].visible = True
 
 
 def _may_become_a_modality(layer: Layer) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
@@ -55,12 +55,14 @@ class ModalitiesPanel(QWidget):
         )
         self.refresh()
 
-    def set_layers(self, names: Sequence[str]) -> None:
-        """Offer these layers in every row."""
+    def set_layers(self, origins: Mapping[str, str]) -> None:
+        """Offer these layers in every row; where each comes from tells those of several cases apart."""
         for modality, box in self.layers.items():
             with QSignalBlocker(box):
                 box.clear()
-                box.addItems([NO_LAYER, *names])
+                box.addItems([NO_LAYER, *origins])
+                for index, origin in enumerate(origins.values(), 1):
+                    box.setItemData(index, origin, Qt.ItemDataRole.ToolTipRole)
                 box.setCurrentText(self._state.slots.get(modality, NO_LAYER))
 
     def set_warnings(self, warnings: Mapping[Modality, str]) -> None:

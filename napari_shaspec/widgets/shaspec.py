@@ -41,9 +41,9 @@ from napari_shaspec.widgets.planes import open_planes
 from napari_shaspec.widgets.regions import RegionsPanel
 from napari_shaspec.widgets.run import RunPanel
 from napari_shaspec.widgets.settling import settle_timer
+from napari_shaspec.widgets.slips import SlipFilter
 from napari_shaspec.widgets.subsets import SubsetsPanel
 from napari_shaspec.widgets.subsets_display import SubsetsDisplay
-from napari_shaspec.widgets.wheel import WheelFilter
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -132,7 +132,8 @@ class ShaSpecWidget(Dock):
         )
         sections = {"Modalities": self.modalities, "Prediction": self.run, "Regions": self.regions}
         fill_with_column(self, [("", self.offer), *sections.items(), ("", self.tabs)])
-        self._wheel = WheelFilter(self)
+        lists = (*self.modalities.layers.values(), self.run.model, self.run.device)
+        self._slips = SlipFilter(self, lists)
         self.setMinimumWidth(WIDTH)
 
     def _connect(self) -> None:
@@ -232,7 +233,7 @@ class ShaSpecWidget(Dock):
         if not self.layers.names():
             self.controller.drop_wish()
         self.feature_display.tidy()
-        self.modalities.set_layers(self.layers.names())
+        self.modalities.set_layers(self.layers.origins())
         self.modalities.set_warnings(self.layers.warnings())
 
     def _on_case(self, *_: object) -> None:

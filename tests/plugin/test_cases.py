@@ -36,6 +36,12 @@ def reference(folder: str, label: int = 2) -> Labels:
     return Labels(data, **options)
 
 
+def copy_of(layer: Image) -> Image:
+    """As *Duplicate* of napari makes it."""
+    data, options, _ = layer.as_layer_data_tuple()
+    return Image(data, **{**options, "name": f"{layer.name} copy"})
+
+
 class Opened:
     """Layers of FLAIR and T1 in a viewer, predicted."""
 
@@ -447,6 +453,96 @@ def test_a_panel_that_is_opened_again_takes_the_case_that_is_shown(opened: Opene
     opened.look()
     assert opened.bench.state.case.files == {Modality.FLAIR: Path("two/p_flair.nii.gz")}
     assert [layer.visible for layer in (opened.flair, opened.t1, other)] == [False, False, True]
+
+
+class TwoCases:
+    """A second case over the first, each shown by its FLAIR alone, as dropped folders are."""
+
+    def __init__(self, opened: Opened, folder: str) -> None:
+        self.opened, self.first = opened, [opened.t1, opened.flair]
+        opened.t1.visible = False
+        self.second = [image(each, 3, folder, f"q_{each.value}") for each in (Modality.T1, Modality.FLAIR)]
+        self.second[0].visible = False
+        opened.viewer.layers.extend(self.second)
+        opened.look()
+
+    @property
+    def seen(self) -> list[Image]:
+        return [layer for layer in self.opened.viewer.layers if layer.visible]
+
+
+@pytest.fixture(params=["two", "one"])
+def two_cases(opened: Opened, request: pytest.FixtureRequest) -> TwoCases:
+    """In folders of their own, or in one."""
+    return TwoCases(opened, request.param)
+
+
+@pytest.mark.parametrize("rows", [(Modality.FLAIR, Modality.T1), (Modality.T1, Modality.FLAIR)])
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_case_that_is_chosen_again_is_what_is_seen(
+    two_cases: TwoCases, rows: tuple[Modality, ...], emptied: bool
+) -> None:
+    opened = two_cases.opened
+    assert two_cases.seen == [two_cases.second[1]]
+    steps = [(modality, None) for modality in rows if emptied] + [(modality, modality.title) for modality in rows]
+    for modality, name in steps:
+        opened.layers.choose(modality, name)
+        opened.look()
+    assert {path.name for path in opened.bench.state.case.files.values()} == {"p_flair.nii.gz", "p_t1.nii.gz"}
+    (seen,) = two_cases.seen
+    assert seen in two_cases.first
+
+
+def test_the_case_before_is_there_again_when_the_present_one_is_deleted(two_cases: TwoCases) -> None:
+    opened = two_cases.opened
+    for layer in two_cases.second:
+        opened.viewer.layers.remove(layer)
+    opened.look()
+    assert opened.bench.state.slots == {Modality.FLAIR: "FLAIR", Modality.T1: "T1"}
+    assert two_cases.seen == [opened.flair]
+
+
+def test_what_the_user_has_hidden_stays_so(two_cases: TwoCases) -> None:
+    """All images, to see the labels alone; and one of the case before, to compare."""
+    two_cases.second[1].visible = False
+    two_cases.opened.flair.visible = True
+    two_cases.second[0].data = np.asarray(two_cases.second[0].data) * 2
+    two_cases.opened.look()
+    assert two_cases.seen == [two_cases.opened.flair]
+
+
+def test_layers_tell_where_they_come_from(opened: Opened) -> None:
+    opened.viewer.add_layer(image(Modality.FLAIR, 3, "two"))
+    opened.viewer.add_layer(Image(np.asarray(opened.t1.data), name="made here"))
+    files = [("FLAIR [1]", "two/p_flair.nii.gz"), ("T1", "one/p_t1.nii.gz"), ("FLAIR", "one/p_flair.nii.gz")]
+    assert list(opened.layers.origins().items()) == [
+        ("made here", ""),
+        *((name, str(Path(file))) for name, file in files),
+    ]
+
+
+@pytest.mark.parametrize("folder", ["two", "one"])
+def test_a_copy_of_an_image_put_aside_leaves_the_case(opened: Opened, folder: str) -> None:
+    """As of napari's *Duplicate*: hidden like what it was made of; a folder may hold the files of many."""
+    others = [
+        image(each, seed, folder, f"q_{each.value}") for seed, each in enumerate((Modality.FLAIR, Modality.T1), 3)
+    ]
+    opened.viewer.layers.extend(others)
+    opened.look()
+    slots, case = dict(opened.bench.state.slots), opened.bench.state.case
+    opened.viewer.add_layer(copy_of(opened.t1))
+    opened.look()
+    assert opened.bench.state.slots == slots
+    assert opened.bench.state.case is case
+    assert [layer.visible for layer in (opened.flair, opened.t1, *others)] == [False, False, True, True]
+
+
+def test_a_copy_of_a_hidden_image_of_the_case_takes_its_slot(opened: Opened) -> None:
+    opened.t1.visible = False  # as all of a dropped folder but the first are
+    copy = copy_of(opened.t1)
+    opened.viewer.add_layer(copy)
+    opened.look()
+    assert opened.bench.state.slots == {Modality.FLAIR: "FLAIR", Modality.T1: copy.name}
 
 
 def test_what_a_filter_makes_takes_only_an_empty_slot(opened: Opened) -> None:

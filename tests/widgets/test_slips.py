@@ -1,4 +1,4 @@
-"""A mouse wheel over the panel, whose values it must not touch."""
+"""A mouse wheel over the panel and keys on closed lists, which must not touch the values."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QScrollAre
 from napari_shaspec.modalities import Modality
 from napari_shaspec.regions import Region
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
+from tests.widgets.conftest import finished
 
 NOTCH = QPoint(0, -120)
 
@@ -65,3 +66,27 @@ def test_the_wheel_alone_brings_no_focus(panel: ShaSpecWidget) -> None:
     values = [widget for kind in kinds for widget in panel.findChildren(kind)]
     assert len(values) > 10
     assert {widget.focusPolicy() for widget in values} == {Qt.FocusPolicy.StrongFocus}
+
+
+def test_arrows_open_a_row_and_choose_only_in_its_list(loaded: ShaSpecWidget, qtbot: QtBot) -> None:
+    slots, case, result = dict(loaded.state.slots), loaded.state.case, loaded.state.result
+    row = loaded.modalities.layers[Modality.FLAIR]
+    key = Qt.Key
+    for pressed in (key.Key_Down, key.Key_Up, key.Key_Home, key.Key_End, key.Key_PageUp, key.Key_PageDown):
+        for box in (row, loaded.run.model, loaded.run.device):
+            before = box.currentText()
+            qtbot.keyClick(box, pressed)
+            qtbot.waitUntil(box.view().isVisible)
+            assert box.currentText() == before
+            box.hidePopup()
+    assert (dict(loaded.state.slots), loaded.state.case) == (slots, case)
+    qtbot.keyClick(row, key.Key_Down)
+    qtbot.waitUntil(row.view().isVisible)
+    chosen = [row.itemText(index) for index in range(row.count())].index("T2")
+    for _ in range(chosen - row.currentIndex()):  # past the layers of other rows, which keep them
+        qtbot.keyClick(row.view(), key.Key_Down)
+    assert dict(loaded.state.slots) == slots
+    qtbot.keyClick(row.view(), key.Key_Return)
+    qtbot.waitUntil(lambda: loaded.state.slots.get(Modality.FLAIR) == "T2")
+    assert loaded.state.slots == {Modality.FLAIR: "T2", Modality.T1: "T1", Modality.T1C: "T1c"}
+    finished(loaded, qtbot, result)
