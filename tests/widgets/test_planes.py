@@ -42,7 +42,7 @@ def on_canvas(dock: PlanesDock, index: int, world: np.ndarray) -> QPoint:
     return QPoint(round(float(x)), round(float(y)))
 
 
-def test_a_click_in_a_plane_moves_every_view(dock: PlanesDock, viewer: Viewer, qtbot: QtBot) -> None:
+def check_a_click_moves_every_view(dock: PlanesDock, viewer: Viewer, qtbot: QtBot) -> None:
     labels = viewer.layers["ShaSpec labels"]
     assert [plane.model.dims.order[0] for plane in dock.planes] == [1, 2]
     assert [title.text().split(":")[0] for title in dock.titles] == ["Coronal", "Sagittal"]
@@ -62,7 +62,7 @@ def test_a_click_in_a_plane_moves_every_view(dock: PlanesDock, viewer: Viewer, q
     np.testing.assert_allclose([cross.data[1, 0, 0], cross.data[0, 0, 1], cross.data[0, 0, 2]], place, atol=1e-4)
 
 
-def test_labels_are_painted_in_the_planes_too(dock: PlanesDock, panel: ShaSpecWidget, qtbot: QtBot) -> None:
+def check_labels_are_painted(dock: PlanesDock, panel: ShaSpecWidget, qtbot: QtBot) -> None:
     plane = dock.planes[0]
     labels = panel.viewer.layers["ShaSpec labels"]
     copy = plane.copy_of(labels)
@@ -78,9 +78,7 @@ def test_labels_are_painted_in_the_planes_too(dock: PlanesDock, panel: ShaSpecWi
     qtbot.waitUntil(lambda: np.array_equal(copy._slice.image.raw, wanted), timeout=LONG_MS)
 
 
-def test_an_oblique_case_is_shown_straight_and_saved_as_it_lies(
-    dock: PlanesDock, panel: ShaSpecWidget, tmp_path: Path
-) -> None:
+def check_shown_straight_and_saved_as_it_lies(panel: ShaSpecWidget, tmp_path: Path) -> None:
     viewer, labels = panel.viewer, panel.viewer.layers["ShaSpec labels"]
     for layer in viewer.layers:
         assert np.count_nonzero(np.abs(layer.affine.linear_matrix) > 1e-9) == 3
@@ -92,7 +90,13 @@ def test_an_oblique_case_is_shown_straight_and_saved_as_it_lies(
     np.testing.assert_allclose(nib.load(tmp_path / "seg.nii.gz").affine, nib.load(image).affine, atol=1e-6)
 
 
-def test_turning_the_axes_turns_the_planes(dock: PlanesDock, viewer: Viewer) -> None:
+def test_planes_of_an_oblique_case(
+    dock: PlanesDock, panel: ShaSpecWidget, viewer: Viewer, tmp_path: Path, qtbot: QtBot
+) -> None:
+    """One window for all of it: each takes seconds to come and go."""
+    check_a_click_moves_every_view(dock, viewer, qtbot)
+    check_shown_straight_and_saved_as_it_lies(panel, tmp_path)
+    check_labels_are_painted(dock, panel, qtbot)
     viewer.dims.order = (1, 0, 2)
     assert [plane.model.dims.order[0] for plane in dock.planes] == [0, 2]
     assert dock.titles[0].text().startswith("Axial")
