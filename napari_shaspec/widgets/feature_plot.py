@@ -22,8 +22,7 @@ from napari_shaspec.plugin.latest import Latest
 from napari_shaspec.plugin.sessions import load_weights, open_session
 from napari_shaspec.plugin.state import Progress
 from napari_shaspec.plugin.threads import start_thread
-from napari_shaspec.widgets.layout import bring_forward
-from napari_shaspec.widgets.leaving import Dock
+from napari_shaspec.widgets.leaving import PanelDock, open_below
 
 if TYPE_CHECKING:
     from napari_shaspec.inference.session import Session
@@ -36,7 +35,7 @@ COLUMN = 260
 HINT = "Click a point: the slices move to its place. Draw around points: their voxels are marked."
 
 
-class FeaturePlotDock(Dock):
+class FeaturePlotDock(PanelDock):
     """Shared and specific features of the panel's case as points.
 
     The plot has a session of its own, so that a prediction and its cache are left alone; it ends with the computation.
@@ -53,17 +52,16 @@ class FeaturePlotDock(Dock):
     """
 
     def __init__(self, panel: ShaSpecWidget) -> None:
-        super().__init__()
+        super().__init__(panel)
         try:
             from napari_shaspec.widgets.feature_canvas import FeatureCanvas
         except ModuleNotFoundError as error:
             raise _missing(error) from error
-        self._state, self._controller, self._viewer = panel.state, panel.controller, panel.viewer
+        self._controller = panel.controller
         self.layers = FeatureMarks(panel.viewer)
         self.placed: PlacedPlot | None = None
         self._images: dict[Modality, Volume] = {}
         self._shown_network = self._running_network = ""
-        self._closed = False
         self._work: Latest[tuple[str, Progress | PlacedPlot]] = Latest(
             start_thread, self._received, self._over, self._failed
         )
@@ -263,16 +261,7 @@ class FeaturePlotDock(Dock):
 
 def open_feature_plot(panel: ShaSpecWidget) -> FeaturePlotDock:
     """The panel's plot, docked below the canvas if it is not there yet."""
-    window = panel.viewer.window
-    there = window.dock_widgets.get(NAME)
-    if isinstance(there, FeaturePlotDock):
-        if not there._closed:
-            bring_forward(there)
-            return there
-        window.remove_dock_widget(there)
-    dock = FeaturePlotDock(panel)
-    window.add_dock_widget(dock, name=NAME, area="bottom", add_vertical_stretch=False)
-    return dock
+    return open_below(panel, NAME, FeaturePlotDock)
 
 
 def _missing(error: ModuleNotFoundError) -> ShaSpecError:

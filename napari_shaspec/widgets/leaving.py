@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QWidget
+
+from napari_shaspec.widgets.layout import bring_forward
+
+if TYPE_CHECKING:
+    from napari_shaspec.widgets.shaspec import ShaSpecWidget
 
 
 class WindowWatch(QObject):
@@ -78,3 +83,40 @@ class Dock(QWidget):
         """The window is known from now on."""
         super().showEvent(event)
         self._window.look()
+
+
+class PanelDock(Dock):
+    """A dock that is opened from a panel, and ends with it once it has connected to the panel's ``closing``.
+
+    Parameters
+    ----------
+    panel
+        Whose viewer and case it shows.
+    """
+
+    def __init__(self, panel: ShaSpecWidget) -> None:
+        super().__init__()
+        self._closed = False
+        self._viewer, self._state = panel.viewer, panel.state
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended; napari may show it still."""
+        return self._closed
+
+
+Opened = TypeVar("Opened", bound=PanelDock)
+
+
+def open_below(panel: ShaSpecWidget, name: str, kind: type[Opened]) -> Opened:
+    """The dock of that name and kind, docked below the canvas if it is not there yet, or has ended."""
+    window = panel.viewer.window
+    there = window.dock_widgets.get(name)
+    if isinstance(there, kind):
+        if not there.closed:
+            bring_forward(there)
+            return there
+        window.remove_dock_widget(there)
+    dock = kind(panel)
+    window.add_dock_widget(dock, name=name, area="bottom", add_vertical_stretch=False)
+    return dock

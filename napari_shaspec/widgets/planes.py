@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_shaspec.plugin.planes import TITLES, Crosshair, Plane, go_on_click
-from napari_shaspec.widgets.layout import bring_forward
-from napari_shaspec.widgets.leaving import Dock
+from napari_shaspec.plugin.crosshair import Crosshair
+from napari_shaspec.plugin.planes import TITLES, Plane, go_on_click
+from napari_shaspec.widgets.leaving import PanelDock, open_below
 from napari_shaspec.widgets.settling import settle_timer
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ LOWEST = 160
 """Pixels: below, a plane shows nothing of use."""
 
 
-class PlanesDock(Dock):
+class PlanesDock(PanelDock):
     """Two planes through the place that the canvas shows: coronal and sagittal beside axial slices.
 
     Parameters
@@ -33,9 +33,7 @@ class PlanesDock(Dock):
     """
 
     def __init__(self, panel: ShaSpecWidget) -> None:
-        super().__init__()
-        self._viewer, self._state = panel.viewer, panel.state
-        self._closed = False
+        super().__init__(panel)
         self._settle_paint = settle_timer(self, self._refresh)
         self._settle_size = settle_timer(self, self._fit)
         axes = self._other_axes()
@@ -134,13 +132,4 @@ class PlanesDock(Dock):
 
 def open_planes(panel: ShaSpecWidget) -> PlanesDock:
     """The other planes of the panel's viewer, docked below the canvas if they are not there yet."""
-    window = panel.viewer.window
-    there = window.dock_widgets.get(NAME)
-    if isinstance(there, PlanesDock):
-        if not there._closed:
-            bring_forward(there)
-            return there
-        window.remove_dock_widget(there)
-    dock = PlanesDock(panel)
-    window.add_dock_widget(dock, name=NAME, area="bottom", add_vertical_stretch=False)
-    return dock
+    return open_below(panel, NAME, PlanesDock)

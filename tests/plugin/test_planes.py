@@ -10,8 +10,9 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
+from napari_shaspec.plugin.crosshair import CROSS_NAME, LINE_PIXELS, Crosshair
 from napari_shaspec.plugin.layers import Placement
-from napari_shaspec.plugin.planes import CROSS_NAME, LINE_PIXELS, Crosshair, Plane, go_on_click
+from napari_shaspec.plugin.planes import Plane, go_on_click
 from napari_shaspec.volume import Volume
 
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")

@@ -12,7 +12,7 @@ from napari.qt import QtViewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 
-from napari_shaspec.plugin.planes import CROSS_NAME
+from napari_shaspec.plugin.crosshair import CROSS_NAME
 from napari_shaspec.widgets import commands
 from napari_shaspec.widgets.planes import NAME, PlanesDock
 from napari_shaspec.widgets.shaspec import ShaSpecWidget
