@@ -13,6 +13,7 @@ import typer
 from napari_shaspec.cli.options import ChosenPrecision, Device, Precision, Smooth, Threshold, Weights, thresholds_of
 from napari_shaspec.cli.screen import load_weights, progress_bar, say
 from napari_shaspec.errors import ShaSpecError
+from napari_shaspec.io.text import listed
 from napari_shaspec.regions import Convention
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 TABLE = "cohort.csv"
 LINES_APART_SECONDS = 60.0
-SOME = 6
-"""Names in a line."""
 
 
 def cohort(  # noqa: PLR0913 (a command's options are its parameters)
@@ -136,8 +135,7 @@ def _say_of_before(cases: Sequence[CaseFiles], table: CohortTable) -> None:
         say(f"Of other images than before, so their results are replaced: {', '.join(other)}.")
     gone = sorted(table.rows.keys() - {files.name for files in cases})
     if gone:
-        named = ", ".join(gone[:SOME]) + (f" and {len(gone) - SOME} more" if len(gone) > SOME else "")
-        say(f"In {TABLE} from before, and not among these cases: {named}.")
+        say(f"In {TABLE} from before, and not among these cases: {listed(gone)}.")
 
 
 def _spare_edited(edited: Sequence[str], left: Collection[str]) -> None:

@@ -19,6 +19,7 @@ from napari_shaspec.io.folders import DEPTH, folders_in, nifti_files
 from napari_shaspec.io.patients import case_name, check_one_patient, doubt_about, folder_name
 from napari_shaspec.io.reach import is_file, is_folder
 from napari_shaspec.io.report import is_own_answer
+from napari_shaspec.io.text import listed
 from napari_shaspec.modalities import Modality, file_stem, is_label_map, parse_modality, recognise
 from napari_shaspec.volume import Case
 
@@ -323,9 +324,8 @@ def _folder_name(case: CaseFiles, folder: Path) -> str:
     return "_".join(part for part in inside.parts if part != "anat") or case.name
 
 
-def _listed(paths: Iterable[Path], most: int = 6) -> str:
-    names = [path.name for path in paths]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _listed(paths: Iterable[Path]) -> str:
+    return listed([path.name for path in paths])
 
 
 def _nothing_found(place: str, files: Iterable[Path]) -> ShaSpecError:

@@ -7,6 +7,7 @@ JSON reads back as the same name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -24,3 +25,8 @@ def open_table(path: Path, mode: Literal["r", "w"] = "r") -> TextIO:
 def write_text(path: Path, text: str) -> None:
     """Write JSON or Markdown."""
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
